@@ -1,0 +1,139 @@
+"""The promise of a file store, seen from its clients: blobs by digest, trees by name within a job."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import attrs
+
+from discomputify_core.interfaces.calls import Caller
+from discomputify_core.model.conf import Conf
+from discomputify_core.model.files import Digest, Manifest
+from discomputify_core.model.ids import ProcessId
+
+
+@attrs.frozen
+class Blob:
+    """A blob and the local file that holds it, or shall hold it."""
+
+    digest: Digest
+    size: int
+    path: Path
+
+
+@attrs.frozen
+class StoreStatus:
+    """What a store says of itself."""
+
+    version: str = ""
+    #: Where it keeps things, for people.
+    place: str = ""
+    free: int = 0
+    total: int = 0
+    blobs: int = 0
+    #: Kind of file system, and what is wrong with it ("tmpfs: gone after a reboot"), if anything.
+    warning: str = ""
+
+
+class Hasher(Protocol):
+    """Digests a stream of bytes."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> object:
+        """Add *data*."""
+
+    def digest(self) -> Digest:
+        """The digest of all data so far, with the algorithm's name."""
+
+
+Moved = Callable[[int], None]
+"""Told how many bytes were moved, as they are."""
+
+
+class FileStore(ABC):
+    """A store plugin's client side. One instance per process; methods may run concurrently.
+
+    Class attributes: ``name`` (what STORE in the conf says) and ``options`` (attrs class of its section, or None).
+
+    A blob is visible only when complete and verified. A tree is visible only when all its blobs are.
+    Everything belongs to a job (a process id) and goes with it at :meth:`clear`; a blob shared by several
+    jobs stays until the last of them is cleared.
+    """
+
+    name: ClassVar[str]
+    options: ClassVar[type | None] = None
+
+    @abstractmethod
+    def __init__(self, conf: Conf, options: Any, query: Caller, files: Caller) -> None:
+        """*query* asks QUERY_NODE (small questions), *files* asks FTP_NODE (bodies of files)."""
+
+    @classmethod
+    @abstractmethod
+    def hasher(cls) -> Hasher:
+        """A new hasher of the store's algorithm."""
+
+    @abstractmethod
+    async def missing(self, process_id: ProcessId, blobs: Sequence[tuple[Digest, int]]) -> list[Digest]:
+        """Which of *blobs* (digest, size) the store lacks, in the order given, each once.
+
+        Those it holds will not be removed for at least an hour, so that a commit that follows finds them.
+        """
+
+    @abstractmethod
+    async def put(self, process_id: ProcessId, blobs: Sequence[Blob], moved: Moved | None = None) -> None:
+        """Send the local files of *blobs*; returns when all are held and verified.
+
+        Resumes where an earlier, cut transfer of the same blob ended. Blobs that are held already are not sent again.
+
+        Raises:
+            BlobDamaged: a file's bytes do not have the digest (it changed); ``fields["digest"]``.
+            DiskError: the store's disk is full or unwritable.
+            Unreachable: the store did not answer in time.
+        """
+
+    @abstractmethod
+    async def commit(self, process_id: ProcessId, tree: str, manifest: Manifest) -> Digest:
+        """Make *manifest* the tree named *tree* of the job; returns the manifest's own digest.
+
+        Replaces a tree of that name. All or nothing.
+
+        Raises:
+            BlobMissing: the store lacks some of its blobs (``fields["digests"]``).
+            DiskError, Unreachable: as for :meth:`put`.
+        """
+
+    @abstractmethod
+    async def manifest(self, process_id: ProcessId, digest: Digest) -> Manifest:
+        """The manifest with that digest, which some tree of the job is.
+
+        Raises:
+            NoSuchTree: the job has no tree with that digest.
+            BlobDamaged: what the store holds is damaged.
+        """
+
+    @abstractmethod
+    async def get(self, process_id: ProcessId, blobs: Sequence[Blob], moved: Moved | None = None) -> None:
+        """Fetch blobs of trees of the job into their local paths (their folders exist); each file appears complete and verified or not at all.
+
+        Resumes within the call after a cut connection.
+
+        Raises:
+            BlobMissing: the store lacks one.
+            BlobDamaged: the bytes that arrived do not have the digest, also when asked again.
+            DiskError: a local file cannot be written.
+            Unreachable: the store did not answer in time.
+        """
+
+    @abstractmethod
+    async def clear(self, process_id: ProcessId) -> None:
+        """Remove all trees of the job, and every blob that no other job uses. No error if there is nothing."""
+
+    @abstractmethod
+    async def status(self) -> StoreStatus:
+        """What the store says of itself.
+
+        Raises:
+            Unreachable: the store did not answer in time.
+        """

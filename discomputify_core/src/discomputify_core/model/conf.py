@@ -1,0 +1,93 @@
+"""The conf as a value: every key of discomputify_conf.json, its type, default and meaning.
+
+Here: the table of keys and what each may hold. Not here: files, environment, the machine
+(edge/conf_file.py), plugin sections' contents (each plugin's own attrs class describes those).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NewType
+
+import attrs
+
+Port = NewType("Port", int)
+"""1 to 65535, or 0 where a free one is to be found."""
+Size = NewType("Size", int)
+"""Bytes, above 0."""
+Count = NewType("Count", int)
+"""A whole number above 0."""
+Seconds = NewType("Seconds", float)
+"""Seconds, above 0."""
+Key = NewType("Key", str)
+"""32 ASCII characters. Never shown."""
+Inside = NewType("Inside", str)
+"""A relative path inside a tree."""
+Host = NewType("Host", str)
+"""A host name or address."""
+Place = NewType("Place", str)
+"""A folder or file of this machine."""
+Name = NewType("Name", str)
+"""Name of a plugin."""
+
+CONF_NAME = "discomputify_conf.json"
+
+
+def key(default: Any = attrs.NOTHING, *, doc: str, secret: bool = False, name: str = "") -> Any:
+    """One key of the conf: its default, its meaning, whether it is masked when shown."""
+    extra = {"doc": doc, "secret": secret, "name": name}
+    if isinstance(default, (dict, list)):
+        return attrs.field(factory=type(default), metadata=extra)
+    return attrs.field(default=default, metadata=extra)
+
+
+@attrs.frozen(kw_only=True)
+class Conf:
+    """discomputify_conf.json, read and checked. A key is its attribute in capitals (``MASTER_PORT``)."""
+
+    recv_buffer: Size = key(Size(8388608), doc="Socket receive buffer, bytes.")
+    transmission_buffer: Size = key(Size(1048576), doc="Socket send buffer, bytes.")
+    encryption_key: Key | None = key(None, doc="32 ASCII characters; the peer's DECRYPTION_KEY.", secret=True)
+    decryption_key: Key | None = key(None, doc="32 ASCII characters; the peer's ENCRYPTION_KEY.", secret=True)
+    timeout: Seconds = key(Seconds(60.0), doc="Seconds of silence after which a connection is closed.")
+    recv_chunk_size: Size = key(Size(2097152), doc="Bytes per chunk of a file that is received.")
+    transmission_chunk_size: Size = key(Size(2097152), doc="Bytes per chunk of a file that is sent.")
+    debug1: bool = key(False, doc="Log the life cycle of jobs, parts and nodes.")
+    debug2: bool = key(False, doc="Log every message.")
+    input_path: Inside = key(Inside("INPUT_PATH"), doc="Folder of inputs inside the program directory.")
+    output_path: Inside = key(Inside("OUTPUT_PATH"), doc="Folder of outputs inside the program directory.")
+    ftp_node: Host = key(Host("127.0.0.1"), doc="Where the store listens.")
+    query_node: Host | None = key(None, doc="Where the store's query service listens (default: FTP_NODE).")
+    master_node: Host = key(Host("127.0.0.1"), doc="Where the master listens.")
+    shared_mem_node: Host | None = key(None, doc="Where the shared-memory service listens.")
+    ftp_port: Port = key(Port(11111), doc="Port of the store.")
+    query_port: Port = key(Port(11112), doc="Port of the query service.")
+    master_port: Port | None = key(None, doc="Port of the master (default: COMPUTING_PORT).")
+    shared_mem_port: Port = key(Port(11114), doc="Port of the shared-memory service.")
+    computing_port: Port = key(Port(11113), doc="Port of computing nodes; in old confs also the master's.")
+    ftp_base_path: Place = key(Place("COMPUTING_DATA"), doc="Folder of the store, relative to the conf's folder.")
+    computing_nodes: tuple[Host, ...] = key((), doc="Names or addresses of the nodes that are expected.")
+    comp_node: Host | None = key(None, doc="Address and name of this machine's computing node.")
+    transport: Name = key(Name("tcp"), doc="Transport plugin.")
+    store: Name = key(Name("ftp"), doc="Store plugin.")
+    shared_mem: Name | None = key(None, doc="Shared-memory plugin (default: none).")
+    scheduler: Name = key(Name("fifo"), doc="Scheduling policy.")
+    engine: Name = key(Name("nodes"), doc="What runs the parts.")
+    slots: Count | None = key(None, doc="CPUs that parts may use here (default: those this process may use).")
+    resources: Mapping[str, Count] = key({}, doc='Countable things parts can ask for, such as {"gpu": 2}.')
+    python: Place | None = key(None, doc="Interpreter for parts (default: the node's own).")
+    work_path: Place | None = key(None, doc="Folder for work folders of parts (default: per user and host).")
+    cache_path: Place | None = key(None, doc="Folder of the node's cache of files (default: per user and host).")
+    cache_limit: Size | None = key(None, doc="Bytes that the cache may hold (default: a tenth of its disk).")
+    #: Sections of plugins, by name: already an instance of the plugin's options class where the plugin was loaded.
+    sections: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def master_port_or_default(self) -> int:
+        """MASTER_PORT, else COMPUTING_PORT as in old confs."""
+        return self.computing_port if self.master_port is None else self.master_port
+
+    @property
+    def query_node_or_default(self) -> str:
+        """QUERY_NODE, else FTP_NODE."""
+        return self.ftp_node if self.query_node is None else self.query_node

@@ -1,0 +1,211 @@
+"""Jobs, parts and attempts as values. Life cycles (what may follow what) are in cluster/lifecycle.py."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+import attrs
+
+from discomputify_core.errors import BadInput
+from discomputify_core.model.files import check_path
+from discomputify_core.model.ids import AttemptId, ProcessId, check_parts, check_process_id
+
+
+class JobState(str, enum.Enum):
+    """Where a job is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.STOPPED})
+
+
+class PartState(enum.IntEnum):
+    """Where a part is. Small integers: a job keeps one byte per part."""
+
+    WAITING = 0
+    READY = 1
+    PLACED = 2
+    RUNNING = 3
+    DONE = 4
+    FAILED = 5
+    STOPPED = 6
+
+
+@attrs.frozen
+class Request:
+    """What one part needs; the same for all parts of a job."""
+
+    #: Whole CPUs.
+    cpus: int = 1
+    #: Bytes.
+    memory: int = 0
+    #: Named resources of nodes (RESOURCES in their conf), for instance ``{"gpu": 1}``.
+    needs: Mapping[str, int] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if self.cpus < 1 or self.memory < 0 or any(count < 1 for count in self.needs.values()):
+            raise BadInput("A part needs at least 1 CPU, no negative memory and at least 1 of each named resource.")
+
+
+@attrs.frozen
+class JobSpec:
+    """A job as submitted. The program's tree is already in the store."""
+
+    process_id: ProcessId = attrs.field(converter=check_process_id)
+    #: Random text chosen by the submitting client; part of every attempt's id.
+    key: str
+    parts: int
+    #: Digest of the program's manifest in the store, and its size in bytes and files.
+    tree: str
+    tree_bytes: int = 0
+    tree_files: int = 0
+    #: The most bytes that one part needs in place before it starts (equals tree_bytes without patterns).
+    part_bytes: int = 0
+    request: Request = attrs.field(factory=Request)
+    args: tuple[str, ...] = ()
+    #: Extra environment of every part.
+    env: Mapping[str, str] = attrs.field(factory=dict)
+    #: "all", "lazy", or a pattern such as ``INPUT_PATH/{part}/**``.
+    inputs: str = "all"
+    #: Patterns of files outside OUTPUT_PATH to bring home.
+    collect: tuple[str, ...] = ()
+    #: user@host
+    owner: str = ""
+    input_path: str = "INPUT_PATH"
+    output_path: str = "OUTPUT_PATH"
+    #: How often a part may be tried when it fails by itself.
+    attempts: int = 3
+    #: How often a part may be tried again because its node died.
+    lost_attempts: int = 5
+    priority: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        check_parts(self.parts)
+        check_path(self.input_path)
+        check_path(self.output_path)
+        if self.attempts < 1 or self.lost_attempts < 0:
+            raise BadInput("A part needs at least one attempt.")
+
+
+class End(str, enum.Enum):
+    """How an attempt ended."""
+
+    #: Exit code 0 and outputs committed in the store.
+    DONE = "done"
+    #: The program ended with another exit code (``code``).
+    EXIT = "exit"
+    #: A signal ended the program (``code`` is its number).
+    SIGNAL = "signal"
+    #: The node could not run it: interpreter, disk, store… Counts like a failure of the part.
+    BROKEN = "broken"
+    #: Stopped because the job was stopped or another attempt won.
+    STOPPED = "stopped"
+    #: Given back by a node that stops as planned. Costs nothing.
+    RETURNED = "returned"
+    #: The node died or was cut off.
+    LOST = "lost"
+
+
+@attrs.frozen
+class Outcome:
+    """How one attempt ended, as its node reports it."""
+
+    attempt: AttemptId
+    end: End
+    #: Exit code or signal number.
+    code: int = 0
+    #: A sentence, for people.
+    reason: str = ""
+    #: The last lines of stderr.
+    stderr_tail: str = ""
+    #: Digest of the manifest committed for this attempt: ``outputs/…``, ``logs/out``, ``logs/err``,
+    #: ``collected/…``. "" where nothing could be kept. Only a DONE attempt has ``outputs/``.
+    manifest: str = ""
+    output_files: int = 0
+    output_bytes: int = 0
+    #: New files outside OUTPUT_PATH that nobody collects (a few of them).
+    strays: tuple[str, ...] = ()
+    #: Name of a module that could not be imported.
+    missing_module: str = ""
+    #: Seconds on the node's clock (Unix time).
+    started_at: float = 0.0
+    ended_at: float = 0.0
+
+
+@attrs.frozen
+class PartCounts:
+    """How many parts are in each state."""
+
+    total: int = 0
+    waiting: int = 0
+    ready: int = 0
+    placed: int = 0
+    running: int = 0
+    done: int = 0
+    failed: int = 0
+    stopped: int = 0
+
+
+@attrs.frozen
+class AttemptReport:
+    """One attempt, as ``status`` and ``why`` show it."""
+
+    part: int
+    #: Counted from 1.
+    number: int
+    attempt: AttemptId
+    node: str
+    end: str = ""
+    code: int = 0
+    reason: str = ""
+    stderr_tail: str = ""
+    manifest: str = ""
+    started_at: float = 0.0
+    ended_at: float = 0.0
+
+
+@attrs.frozen
+class JobStatus:
+    """A job as the client sees it; ``status --json`` prints these fields."""
+
+    process_id: ProcessId
+    state: JobState
+    parts: PartCounts
+    submitted_at: float
+    ended_at: float | None = None
+    #: Why it ended so, or what it waits for.
+    reason: str = ""
+    owner: str = ""
+    #: Grows with every change; for waiting on the next one.
+    version: int = 0
+    tree: str = ""
+    #: Failing attempts, newest last; bounded.
+    failures: tuple[AttemptReport, ...] = ()
+    warnings: tuple[str, ...] = ()
+    #: Mean fraction that running parts reported through ``program.progress``, and the newest note.
+    progress: float = 0.0
+    note: str = ""
+    input_path: str = "INPUT_PATH"
+    output_path: str = "OUTPUT_PATH"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state in ENDED
+
+
+@attrs.frozen
+class PartOutput:
+    """Where the outputs of a done part are, or the logs of a failed one."""
+
+    part: int
+    number: int
+    attempt: AttemptId
+    manifest: str
+    state: str = "done"

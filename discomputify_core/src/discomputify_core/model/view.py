@@ -1,0 +1,103 @@
+"""What a scheduler sees, and what it answers. Fields are added in later versions, never removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from discomputify_core.model.ids import NodeName, ProcessId
+from discomputify_core.model.job import Request
+from discomputify_core.model.node import NodeFacts, NodeLoad
+
+
+@attrs.frozen
+class Ready:
+    """A range of parts of one job that may be placed now and that are alike to a scheduler.
+
+    ``ready`` is given in the order in which work should start: higher priority first, then
+    the job submitted first, then parts that failed before.
+    """
+
+    #: Names this range in the scheduler's answer; unique in one pass.
+    key: int
+    process_id: ProcessId
+    owner: str
+    priority: int
+    request: Request
+    #: How many parts are in the range.
+    count: int
+    #: Bytes that must be on a node before a part starts.
+    part_bytes: int = 0
+    #: Nodes that these parts may not go to: they failed there, or the job may not use them.
+    avoid: frozenset[NodeName] = frozenset()
+
+
+@attrs.frozen
+class NodeView:
+    """A live node with at least one free CPU, as it is before this pass."""
+
+    name: NodeName
+    facts: NodeFacts
+    load: NodeLoad
+    free_cpus: int
+    free_memory: int
+    free_resources: Mapping[str, int]
+    #: Parts placed or running there.
+    running: int
+    #: Bytes held there of each job's tree.
+    held: Mapping[ProcessId, int] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class ClusterView:
+    """The nodes that can take work, in the order in which the cluster knows them (COMPUTING_NODES, then by arrival)."""
+
+    nodes: tuple[NodeView, ...]
+    #: How many live nodes there are in all, full ones included.
+    live: int = 0
+    #: Seconds; the same clock in production and in a simulation.
+    now: float = 0.0
+
+
+@attrs.frozen
+class Placement:
+    """*count* parts of the range *key* go to *node*."""
+
+    key: int
+    node: NodeName
+    count: int = 1
+
+
+@attrs.frozen
+class Decision:
+    """A scheduler's answer. Ranges that are not placed wait; ``waits`` may say why, per range key."""
+
+    placements: tuple[Placement, ...] = ()
+    waits: Mapping[int, str] = attrs.field(factory=dict)
+
+
+def fits(request: Request, free_cpus: int, free_memory: int, free_resources: Mapping[str, int]) -> bool:
+    """Whether one part with *request* fits into what is free."""
+    return (
+        request.cpus <= free_cpus
+        and request.memory <= free_memory
+        and all(count <= free_resources.get(name, 0) for name, count in request.needs.items())
+    )
+
+
+def how_many_fit(request: Request, free_cpus: int, free_memory: int, free_resources: Mapping[str, int]) -> int:
+    """How many parts with *request* fit into what is free."""
+    most = free_cpus // request.cpus
+    if request.memory:
+        most = min(most, free_memory // request.memory)
+    for name, count in request.needs.items():
+        most = min(most, free_resources.get(name, 0) // count)
+    return max(most, 0)
+
+
+def how_many_on(ready: Ready, node: NodeView) -> int:
+    """How many parts of *ready* may go to *node* now: 0 where it is to be avoided or nothing fits."""
+    if node.name in ready.avoid:
+        return 0
+    return min(ready.count, how_many_fit(ready.request, node.free_cpus, node.free_memory, node.free_resources))
