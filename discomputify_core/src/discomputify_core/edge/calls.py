@@ -302,25 +302,37 @@ class Link(Caller):
             Refused: the other end said no.
         """
         deadline = clock.now() + timeout
-        async with self._connecting:
-            wait = FIRST_WAIT
-            while True:
-                if self._closed:
-                    raise ChannelClosed(f"The link to {self.role} was closed.", reason="closed by this side")
-                if self.peer:
-                    return self.peer
-                left = deadline - clock.now()
-                try:
-                    return await self._dial(min(max(left, 0.05), DIAL))
-                except (Unreachable, ChannelClosed) as error:
-                    if clock.now() + wait >= deadline:
-                        if isinstance(error, Unreachable):
-                            raise
-                        raise Unreachable(
-                            f"{self.role} at {self.address} closes the connection: {error}", address=str(self.address)
-                        ) from error
-                await asyncio.sleep(clock.jittered(wait))
-                wait = min(wait * 2, LONGEST_WAIT)
+        try:
+            # Another call may be connecting, with a later deadline than this one.
+            await asyncio.wait_for(self._connecting.acquire(), max(timeout, 0.001))
+        except asyncio.TimeoutError:
+            raise Unreachable(
+                f"No connection to {self.role} at {self.address} within {timeout:.0f} s.", address=str(self.address)
+            ) from None
+        try:
+            return await self._connect(deadline)
+        finally:
+            self._connecting.release()
+
+    async def _connect(self, deadline: float) -> Peer:
+        wait = FIRST_WAIT
+        while True:
+            if self._closed:
+                raise ChannelClosed(f"The link to {self.role} was closed.", reason="closed by this side")
+            if self.peer:
+                return self.peer
+            left = deadline - clock.now()
+            try:
+                return await self._dial(min(max(left, 0.05), DIAL))
+            except (Unreachable, ChannelClosed) as error:
+                if clock.now() + wait >= deadline:
+                    if isinstance(error, Unreachable):
+                        raise
+                    raise Unreachable(
+                        f"{self.role} at {self.address} closes the connection: {error}", address=str(self.address)
+                    ) from error
+            await asyncio.sleep(clock.jittered(wait))
+            wait = min(wait * 2, LONGEST_WAIT)
 
     async def _dial(self, timeout: float) -> Peer:
         channel = await self._transport.dial(self.address, self.role, self._hello, timeout)

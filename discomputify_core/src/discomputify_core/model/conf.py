@@ -12,7 +12,7 @@ from typing import Any, NewType
 import attrs
 
 Port = NewType("Port", int)
-"""1 to 65535, or 0 where a free one is to be found."""
+"""1 to 65535; in memory, never in a file, also 0 where a free one is to be found."""
 Size = NewType("Size", int)
 """Bytes, above 0."""
 Count = NewType("Count", int)
@@ -33,25 +33,33 @@ Name = NewType("Name", str)
 CONF_NAME = "discomputify_conf.json"
 
 
-def key(default: Any = attrs.NOTHING, *, doc: str, secret: bool = False, name: str = "") -> Any:
-    """One key of the conf: its default, its meaning, whether it is masked when shown."""
-    extra = {"doc": doc, "secret": secret, "name": name}
+def key(default: Any = attrs.NOTHING, *, doc: str, secret: bool = False, name: str = "", most: int = 0) -> Any:
+    """One key of the conf, or one option of a plugin's options class.
+
+    Args:
+        default: its value where it is absent; without one the key must be given.
+        doc: its meaning, one sentence.
+        secret: never shown: masked in listings, absent from ``repr``.
+        name: how it is written in the file, where that is not the attribute's name (in capitals in the conf itself).
+        most: the highest number allowed; 0 for no limit of its own.
+    """
+    extra = {"doc": doc, "secret": secret, "name": name, "most": most}
     if isinstance(default, (dict, list)):
-        return attrs.field(factory=type(default), metadata=extra)
-    return attrs.field(default=default, metadata=extra)
+        return attrs.field(factory=type(default), repr=not secret, metadata=extra)
+    return attrs.field(default=default, repr=not secret, metadata=extra)
 
 
 @attrs.frozen(kw_only=True)
 class Conf:
     """discomputify_conf.json, read and checked. A key is its attribute in capitals (``MASTER_PORT``)."""
 
-    recv_buffer: Size = key(Size(8388608), doc="Socket receive buffer, bytes.")
-    transmission_buffer: Size = key(Size(1048576), doc="Socket send buffer, bytes.")
+    recv_buffer: Size = key(Size(8388608), doc="Socket receive buffer, bytes.", most=2**31 - 1)
+    transmission_buffer: Size = key(Size(1048576), doc="Socket send buffer, bytes.", most=2**31 - 1)
     encryption_key: Key | None = key(None, doc="32 ASCII characters; the peer's DECRYPTION_KEY.", secret=True)
     decryption_key: Key | None = key(None, doc="32 ASCII characters; the peer's ENCRYPTION_KEY.", secret=True)
-    timeout: Seconds = key(Seconds(60.0), doc="Seconds of silence after which a connection is closed.")
-    recv_chunk_size: Size = key(Size(2097152), doc="Bytes per chunk of a file that is received.")
-    transmission_chunk_size: Size = key(Size(2097152), doc="Bytes per chunk of a file that is sent.")
+    timeout: Seconds = key(Seconds(60.0), doc="Seconds of silence after which a connection is closed.", most=31_536_000)
+    recv_chunk_size: Size = key(Size(2097152), doc="Bytes per chunk of a file that is received.", most=2**31 - 1)
+    transmission_chunk_size: Size = key(Size(2097152), doc="Bytes per chunk of a file that is sent.", most=2**31 - 1)
     debug1: bool = key(False, doc="Log the life cycle of jobs, parts and nodes.")
     debug2: bool = key(False, doc="Log every message.")
     input_path: Inside = key(Inside("INPUT_PATH"), doc="Folder of inputs inside the program directory.")
@@ -60,11 +68,11 @@ class Conf:
     query_node: Host | None = key(None, doc="Where the store's query service listens (default: FTP_NODE).")
     master_node: Host = key(Host("127.0.0.1"), doc="Where the master listens.")
     shared_mem_node: Host | None = key(None, doc="Where the shared-memory service listens.")
-    ftp_port: Port = key(Port(11111), doc="Port of the store.")
-    query_port: Port = key(Port(11112), doc="Port of the query service.")
+    ftp_port: Port = key(Port(11112), doc="Port of the store.")
+    query_port: Port = key(Port(11113), doc="Port of the query service.")
     master_port: Port | None = key(None, doc="Port of the master (default: COMPUTING_PORT).")
     shared_mem_port: Port = key(Port(11114), doc="Port of the shared-memory service.")
-    computing_port: Port = key(Port(11113), doc="Port of computing nodes; in old confs also the master's.")
+    computing_port: Port = key(Port(11111), doc="Port of computing nodes; in old confs also the master's.")
     ftp_base_path: Place = key(Place("COMPUTING_DATA"), doc="Folder of the store, relative to the conf's folder.")
     computing_nodes: tuple[Host, ...] = key((), doc="Names or addresses of the nodes that are expected.")
     comp_node: Host | None = key(None, doc="Address and name of this machine's computing node.")
@@ -75,7 +83,9 @@ class Conf:
     engine: Name = key(Name("nodes"), doc="What runs the parts.")
     slots: Count | None = key(None, doc="CPUs that parts may use here (default: those this process may use).")
     resources: Mapping[str, Count] = key({}, doc='Countable things parts can ask for, such as {"gpu": 2}.')
-    python: Place | None = key(None, doc="Interpreter for parts (default: the node's own).")
+    python: Place | None = key(
+        None, doc="Interpreter for parts: a command, or a path relative to the conf's folder (default: the node's own)."
+    )
     work_path: Place | None = key(None, doc="Folder for work folders of parts (default: per user and host).")
     cache_path: Place | None = key(None, doc="Folder of the node's cache of files (default: per user and host).")
     cache_limit: Size | None = key(None, doc="Bytes that the cache may hold (default: a tenth of its disk).")

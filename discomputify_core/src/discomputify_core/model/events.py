@@ -22,11 +22,16 @@ class JobSubmitted:
 
 @attrs.frozen
 class TreeChecked:
-    """The store was asked whether it holds a job's tree; ``fault`` is "" if it does."""
+    """The store was asked whether it holds a job's tree; ``fault`` is "" if it does.
+
+    ``final`` is False when the store could not be asked, and will be asked again.
+    """
 
     process_id: ProcessId
     key: str
     fault: str = ""
+    final: bool = True
+    wall: float = 0.0
 
 
 @attrs.frozen

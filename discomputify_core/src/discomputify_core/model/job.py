@@ -84,6 +84,8 @@ class JobSpec:
     #: How often a part may be tried again because its node died.
     lost_attempts: int = 5
     priority: int = 0
+    #: Names of packages in the program's requirements.txt, for noticing nodes that differ.
+    requirements: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         check_parts(self.parts)
@@ -193,6 +195,8 @@ class JobStatus:
     note: str = ""
     input_path: str = "INPUT_PATH"
     output_path: str = "OUTPUT_PATH"
+    #: How many parts are done by node.
+    nodes: Mapping[str, int] = attrs.field(factory=dict)
 
     @property
     def ended(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -101,3 +101,69 @@ def how_many_on(ready: Ready, node: NodeView) -> int:
     if node.name in ready.avoid:
         return 0
     return min(ready.count, how_many_fit(ready.request, node.free_cpus, node.free_memory, node.free_resources))
+
+
+class Room:
+    """What is left of each node during one pass. Nodes go by their index in *nodes*.
+
+    Within a pass room only shrinks, so a node that a range cannot use is never looked at again for ranges that
+    ask the same: finding a node costs next to nothing on average, however many are full.
+    """
+
+    def __init__(self, nodes: Sequence[NodeView]) -> None:
+        self.nodes = tuple(nodes)
+        self._cpus = [node.free_cpus for node in self.nodes]
+        self._memory = [node.free_memory for node in self.nodes]
+        self._resources = [node.free_resources for node in self.nodes]
+        #: CPUs left on all nodes; at 0 the pass is over.
+        self.cpus = sum(max(cpus, 0) for cpus in self._cpus)
+        self._most_cpus = max(self._cpus, default=0)
+        self._most_memory = max(self._memory, default=0)
+        # By what is asked: for each index, the first one from there on that may still do (disjoint sets).
+        self._candidates: dict[object, list[int]] = {}
+
+    def most(self, ready: Ready, index: int) -> int:
+        """How many parts of the range may go to the node now, as far as there is room."""
+        if self.nodes[index].name in ready.avoid:
+            return 0
+        return how_many_fit(ready.request, self._cpus[index], self._memory[index], self._resources[index])
+
+    def take(self, ready: Ready, index: int, count: int = 1) -> None:
+        """*count* parts of the range go to the node."""
+        request = ready.request
+        self._cpus[index] -= request.cpus * count
+        self._memory[index] -= request.memory * count
+        self.cpus -= request.cpus * count
+        if request.needs:
+            left = self._resources[index]
+            used = {name: left[name] - needed * count for name, needed in request.needs.items()}
+            self._resources[index] = {**left, **used}
+
+    def find(self, ready: Ready, start: int = 0) -> int | None:
+        """The first node, from index *start* on, that can take a part of the range; None if there is none."""
+        if ready.request.cpus > self._most_cpus or ready.request.memory > self._most_memory:
+            return None
+        candidates = self._candidates.get(asked(ready))
+        if candidates is None:
+            candidates = self._candidates[asked(ready)] = list(range(len(self.nodes) + 1))
+        index = start
+        while True:
+            index = _candidate(candidates, index)
+            if index == len(self.nodes):
+                return None
+            if self.most(ready, index):
+                return index
+            candidates[index] = index + 1
+
+
+def asked(ready: Ready) -> object:
+    """What a range asks of a node, as a key: ranges with equal keys can use the same nodes."""
+    request = ready.request
+    return request.cpus, request.memory, frozenset(request.needs.items()), ready.avoid
+
+
+def _candidate(candidates: list[int], index: int) -> int:
+    while candidates[index] != index:
+        candidates[index] = candidates[candidates[index]]  # halves the way for the next one
+        index = candidates[index]
+    return index

@@ -1,0 +1,177 @@
+"""The blocking client: the methods of :class:`~discomputify_core.client.client.Client`, one thread behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from discomputify_core.client.client import Client
+from discomputify_core.client.results import Fetched, Submitted
+from discomputify_core.interfaces.files import Moved
+from discomputify_core.model.job import AttemptReport, JobStatus, Request
+from discomputify_core.model.message import MasterInfo, Sentence
+from discomputify_core.model.node import NodeStatus
+
+T = TypeVar("T")
+
+#: Seconds for the thread to end.
+JOIN = 10.0
+
+
+class BlockingClient:
+    """A client of one cluster for programs without asyncio. A context manager; safe to use from several threads.
+
+    Args:
+        conf: path of a discomputify_conf.json; None searches as the command line does.
+
+    Raises:
+        BadConf: the conf cannot be used, or there is none.
+    """
+
+    def __init__(self, conf: Path | str | None = None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="discomputify-client", daemon=True)
+        self._thread.start()
+        try:
+            self._client = self._run(_made(conf))
+        except BaseException:
+            # Also when interrupted: no thread is left behind.
+            self._end()
+            raise
+
+    def __enter__(self) -> BlockingClient:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections. Jobs go on. Idempotent."""
+        if self._loop.is_closed():
+            return
+        try:
+            self._run(self._client.close())
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(JOIN)
+        self._loop.close()
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            # An interrupt in this thread must end the work in the other.
+            future.cancel()
+            raise
+
+    def _iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        async def following() -> tuple[T] | None:
+            try:
+                return (await items.__anext__(),)
+            except StopAsyncIteration:
+                return None
+
+        while (item := self._run(following())) is not None:
+            yield item[0]
+
+    def submit(
+        self,
+        folder: Path | str,
+        parts: int | None = None,
+        *,
+        process_id: str | None = None,
+        request: Request | None = None,
+        args: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        inputs: str = "all",
+        collect: Sequence[str] = (),
+        attempts: int = 3,
+        moved: Moved | None = None,
+    ) -> Submitted:
+        """See :meth:`Client.submit`."""
+        return self._run(
+            self._client.submit(
+                folder,
+                parts,
+                process_id=process_id,
+                request=request,
+                args=args,
+                env=env,
+                inputs=inputs,
+                collect=collect,
+                attempts=attempts,
+                moved=moved,
+            )
+        )
+
+    def status(self, process_id: str) -> JobStatus:
+        """See :meth:`Client.status`."""
+        return self._run(self._client.status(process_id))
+
+    def jobs(self) -> tuple[JobStatus, ...]:
+        """See :meth:`Client.jobs`."""
+        return self._run(self._client.jobs())
+
+    def changes(self, process_id: str, since: int = -1) -> Iterator[JobStatus]:
+        """See :meth:`Client.changes`."""
+        return self._iterate(self._client.changes(process_id, since))
+
+    def wait(
+        self, process_id: str, timeout: float | None = None, changed: Callable[[JobStatus], None] | None = None
+    ) -> JobStatus:
+        """See :meth:`Client.wait`. *changed* is called in the client's own thread."""
+        return self._run(self._client.wait(process_id, timeout, changed))
+
+    def why(self, process_id: str, part: int = 0) -> Sentence:
+        """See :meth:`Client.why`."""
+        return self._run(self._client.why(process_id, part))
+
+    def attempts(self, process_id: str, part: int) -> tuple[AttemptReport, ...]:
+        """See :meth:`Client.attempts`."""
+        return self._run(self._client.attempts(process_id, part))
+
+    def nodes(self) -> tuple[NodeStatus, ...]:
+        """See :meth:`Client.nodes`."""
+        return self._run(self._client.nodes())
+
+    def info(self) -> MasterInfo:
+        """See :meth:`Client.info`."""
+        return self._run(self._client.info())
+
+    def logs(
+        self, process_id: str, part: int, *, attempt: int = 0, stream: str = "out", follow: bool = False
+    ) -> Iterator[bytes]:
+        """See :meth:`Client.logs`."""
+        return self._iterate(self._client.logs(process_id, part, attempt=attempt, stream=stream, follow=follow))
+
+    def stop(self, process_id: str, timeout: float = 10.0) -> JobStatus:
+        """See :meth:`Client.stop`."""
+        return self._run(self._client.stop(process_id, timeout))
+
+    def fetch(
+        self,
+        process_id: str,
+        out: Path | str = ".",
+        part: int | None = None,
+        *,
+        follow: bool = False,
+        moved: Moved | None = None,
+    ) -> Fetched:
+        """See :meth:`Client.fetch`."""
+        return self._run(self._client.fetch(process_id, out, part, follow=follow, moved=moved))
+
+    def clear(self, process_id: str) -> None:
+        """See :meth:`Client.clear`."""
+        self._run(self._client.clear(process_id))
+
+
+async def _made(conf: Path | str | None) -> Client:
+    """Made inside the loop, because its connections belong to it."""
+    return Client.from_conf(conf)

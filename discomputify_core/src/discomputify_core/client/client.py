@@ -1,0 +1,392 @@
+"""The asyncio client: submit, status, wait, logs, stop, fetch, clear, nodes, why.
+
+Here: what a user asks of a cluster, as one call each. Not here: how folders become trees (edge/trees.py), how
+outputs come home (fetching.py), printing (cli/).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from discomputify_core.client.fetching import Fetching
+from discomputify_core.client.results import Fetched, Submitted, Upload
+from discomputify_core.edge import clock, trees
+from discomputify_core.edge.connect import Connection, master_address
+from discomputify_core.errors import BadInput, JobExists, NoSuchJob, Unreachable
+from discomputify_core.interfaces.files import FileStore, Moved
+from discomputify_core.model.codec import from_plain, to_plain
+from discomputify_core.model.files import check_digest
+from discomputify_core.model.ids import check_parts, check_process_id
+from discomputify_core.model.inputs import most_bytes_of_a_part, requirements_in
+from discomputify_core.model.job import AttemptReport, JobSpec, JobStatus, Request
+from discomputify_core.model.message import (
+    AboutJob,
+    Log,
+    LogAsked,
+    MasterInfo,
+    Nodes,
+    Sentence,
+    Statuses,
+    Watch,
+)
+from discomputify_core.model.node import NodeStatus
+
+T = TypeVar("T")
+
+#: Seconds in which the first answer must come: a command that cannot reach its cluster ends after this.
+FIRST_CONTACT = 8.0
+#: Seconds for later answers: a master that restarts is waited for.
+PATIENCE = 60.0
+#: Seconds that one question for changes is held by the master.
+WATCH = 10.0
+
+
+class Client:
+    """A client of one cluster. An asynchronous context manager.
+
+    Args:
+        connection: ways to the cluster; ``Client.from_conf`` makes one.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._hello = connection.hello("client", _user_at_host())
+        self._master = connection.link(master_address(connection.conf), "master_node", self._hello)
+        self._store: FileStore | None = None
+        self._met = False
+
+    @classmethod
+    def from_conf(cls, conf: Path | str | None = None) -> Client:
+        """A client for the cluster of a conf.
+
+        Args:
+            conf: path of a discomputify_conf.json; None searches as the command line does.
+
+        Raises:
+            BadConf: the conf cannot be used, or there is none.
+        """
+        from discomputify_core.edge.assemble import connection_from
+
+        return cls(connection_from(Path(conf) if conf is not None else None))
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections. Jobs go on."""
+        await self._connection.close()
+
+    @property
+    def store(self) -> FileStore:
+        """The cluster's store."""
+        if self._store is None:
+            self._store = self._connection.store(self._hello)
+        return self._store
+
+    async def _ask(self, operation: str, question: Any, kind: type[T], timeout: float = 0.0) -> T:
+        data, _ = await self._ask_bytes(operation, question, timeout)
+        return from_plain(data, kind)
+
+    async def _ask_bytes(self, operation: str, question: Any, timeout: float = 0.0) -> tuple[Any, bytes]:
+        patience = (PATIENCE if self._met else FIRST_CONTACT) + timeout
+        reply = await self._master.call(operation, to_plain(question), timeout=patience)
+        self._met = True
+        return reply.data, bytes(reply.body)
+
+    # --- submitting ---------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        folder: Path | str,
+        parts: int | None = None,
+        *,
+        process_id: str | None = None,
+        request: Request | None = None,
+        args: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        inputs: str = "all",
+        collect: Sequence[str] = (),
+        attempts: int = 3,
+        moved: Moved | None = None,
+        scanned: Callable[[trees.Scan], None] | None = None,
+    ) -> Submitted:
+        """Upload a program directory and start it as a job.
+
+        Args:
+            folder: holds main.py, everything it imports, and its inputs.
+            parts: how many parts; None: as many as the cluster has slots.
+            process_id: the job's name; None: microseconds since the epoch.
+            request: what one part needs.
+            args: further arguments of main.py.
+            env: further environment of every part.
+            inputs: "all", "lazy" or a pattern such as ``INPUT_PATH/{part}/**``.
+            collect: patterns of files outside OUTPUT_PATH to bring home.
+            attempts: how often a part that fails by itself is tried.
+            moved: told the bytes that were uploaded, as they are.
+            scanned: shown the folder's contents before they are uploaded.
+
+        Raises:
+            BadInput: the folder, parts or process id cannot be used.
+            JobExists: the process id is in use.
+            Unreachable: no master, no store, or (without *parts*) no computing node.
+        """
+        folder = Path(folder)
+        pid = check_process_id(clock.new_process_id() if process_id is None else process_id)
+        if parts is not None:
+            check_parts(parts)
+        scan = await self.scan(folder)
+        await self._check_free(pid)
+        if parts is None:
+            parts = await self._slots()
+        if scanned:
+            scanned(scan)
+        conf = self._connection.conf
+        key = clock.token(6)
+        up = await trees.upload(scan, self.store, pid, f"program-{key}", moved)
+        spec = JobSpec(
+            process_id=pid,
+            key=key,
+            parts=parts,
+            tree=up.digest,
+            tree_bytes=scan.manifest.size,
+            tree_files=len(scan.manifest.files),
+            part_bytes=most_bytes_of_a_part(scan.manifest, conf.input_path, inputs, parts),
+            request=request or Request(),
+            args=tuple(args),
+            env=dict(env or {}),
+            inputs=inputs,
+            collect=tuple(collect),
+            owner=_user_at_host(),
+            input_path=conf.input_path,
+            output_path=conf.output_path,
+            attempts=attempts,
+            requirements=await asyncio.to_thread(_requirements, folder),
+        )
+        status = await self._ask("job.submit", spec, JobStatus)
+        upload = Upload(up.files, up.bytes, up.blobs_sent, up.bytes_sent)
+        return Submitted(status, upload, tuple(scan.ignored))
+
+    async def scan(self, folder: Path) -> trees.Scan:
+        """What would be uploaded of *folder*.
+
+        Raises:
+            BadInput: it is missing, empty or has no main.py, or holds what may not be uploaded.
+        """
+        conf = self._connection.conf
+        hasher = self._connection.store_class.hasher
+        return await asyncio.to_thread(_scan, folder, hasher, conf.output_path)
+
+    async def plan(self, folder: Path | str, process_id: str = "plan") -> trees.Plan:
+        """What an upload of *folder* would send, and what it would leave out. Changes nothing."""
+        scan = await self.scan(Path(folder))
+        await self._slots_or_none()
+        return await trees.plan(scan, self.store, check_process_id(process_id))
+
+    async def _check_free(self, process_id: str) -> None:
+        try:
+            status = await self.status(process_id)
+        except NoSuchJob:
+            return
+        raise JobExists(
+            f"PROCESS_ID '{process_id}' is in use by a job of {status.owner or 'an unknown user'} with "
+            f"{status.parts.total} parts that is {status.state.value}. Choose another one, or free it with: "
+            f"discomputify clear {process_id}" + ("" if status.ended else f" (after: discomputify stop {process_id})"),
+            process_id=process_id,
+        )
+
+    async def _slots_or_none(self) -> int:
+        return (await self._ask("nodes", None, Nodes)).slots
+
+    async def _slots(self) -> int:
+        slots = await self._slots_or_none()
+        if not slots:
+            raise Unreachable(
+                f"No computing node is connected to the master at {master_address(self._connection.conf)}, so the "
+                f"number of parts cannot be taken from the slots. Start one (discomputify run computing_node), "
+                f"or give -n."
+            )
+        return slots
+
+    # --- watching -----------------------------------------------------------------------------------
+
+    async def status(self, process_id: str) -> JobStatus:
+        """The job as it is.
+
+        Raises:
+            NoSuchJob: there is none of that id.
+        """
+        return await self._ask("job.status", AboutJob(check_process_id(process_id)), JobStatus)
+
+    async def jobs(self) -> tuple[JobStatus, ...]:
+        """All jobs that the cluster knows, oldest first."""
+        return (await self._ask("job.list", None, Statuses)).jobs
+
+    async def changes(self, process_id: str, since: int = -1, until: float | None = None) -> AsyncIterator[JobStatus]:
+        """The job's status now and after every change, until it has ended.
+
+        Args:
+            since: a version that was seen already.
+            until: a time of this process's clock (``edge.clock.now``) at which to stop.
+        """
+        pid = check_process_id(process_id)
+        seen = since
+        while True:
+            hold = WATCH if until is None else min(WATCH, max(until - clock.now(), 0.0))
+            status = await self._ask("job.watch", Watch(pid, seen, hold), JobStatus, hold)
+            if status.version > seen or status.ended:
+                seen = status.version
+                yield status
+            if status.ended or (until is not None and clock.now() >= until):
+                return
+
+    async def wait(
+        self, process_id: str, timeout: float | None = None, changed: Callable[[JobStatus], None] | None = None
+    ) -> JobStatus:
+        """The job's status once it has ended, or after *timeout* seconds (look at ``ended``)."""
+        status = await self.status(process_id)
+        until = None if timeout is None else clock.now() + timeout
+        if changed:
+            changed(status)
+        if not status.ended:
+            async for later in self.changes(process_id, status.version, until):
+                status = later
+                if changed:
+                    changed(status)
+        return status
+
+    async def why(self, process_id: str, part: int = 0) -> Sentence:
+        """What the job, or one part of it, waits for or why it ended so."""
+        return await self._ask("job.why", AboutJob(check_process_id(process_id), part), Sentence)
+
+    async def attempts(self, process_id: str, part: int) -> tuple[AttemptReport, ...]:
+        """The attempts of one part, oldest first."""
+        return await self._ask("job.attempts", AboutJob(check_process_id(process_id), part), tuple[AttemptReport, ...])
+
+    async def nodes(self) -> tuple[NodeStatus, ...]:
+        """The computing nodes."""
+        return (await self._ask("nodes", None, Nodes)).nodes
+
+    async def info(self) -> MasterInfo:
+        """The master's version and what it uses."""
+        return await self._ask("master.info", None, MasterInfo)
+
+    # --- logs ---------------------------------------------------------------------------------------
+
+    async def logs(
+        self, process_id: str, part: int, *, attempt: int = 0, stream: str = "out", follow: bool = False
+    ) -> AsyncIterator[bytes]:
+        """Pieces of what a part wrote to a stream.
+
+        Args:
+            attempt: which attempt; 0: the newest.
+            stream: "out" or "err".
+            follow: wait for more until the attempt has ended.
+        """
+        if stream not in ("out", "err"):
+            raise BadInput(f"There are the streams 'out' and 'err', not {stream!r}.")
+        offset = 0
+        while True:
+            question = LogAsked(check_process_id(process_id), part, attempt, stream, offset)
+            data, piece = await self._ask_bytes("job.log", question)
+            said = from_plain(data, Log)
+            attempt = said.number
+            if said.ended:
+                rest = await self._kept_log(process_id, said.manifest, stream)
+                if rest[offset:]:
+                    yield rest[offset:]
+                return
+            if piece:
+                yield piece
+                offset = said.next
+            elif not follow:
+                return
+            else:
+                await asyncio.sleep(0.2)
+
+    async def _kept_log(self, process_id: str, manifest: str, stream: str) -> bytes:
+        if not manifest:
+            return b""
+        return await trees.read_file(self.store, check_process_id(process_id), check_digest(manifest), f"logs/{stream}")
+
+    # --- ending -------------------------------------------------------------------------------------
+
+    async def stop(self, process_id: str, timeout: float = 10.0) -> JobStatus:
+        """End the job's processes and their children; returns when they have ended, or after *timeout* seconds."""
+        about = AboutJob(check_process_id(process_id), by=_user_at_host())
+        status = await self._ask("job.stop", about, JobStatus)
+        return status if status.ended else await self.wait(process_id, timeout)
+
+    async def fetch(
+        self,
+        process_id: str,
+        out: Path | str = ".",
+        part: int | None = None,
+        *,
+        follow: bool = False,
+        moved: Moved | None = None,
+    ) -> Fetched:
+        """Bring outputs and logs home, into ``OUT/PROCESS_ID``.
+
+        Args:
+            part: only this one.
+            follow: go on until the job has ended, each part as it is done; else what is done now.
+
+        Raises:
+            NoSuchJob: there is none of that id.
+            BadInput: ``OUT/PROCESS_ID`` holds something else, or the part has no outputs.
+            DiskError: it cannot be written.
+        """
+        pid = check_process_id(process_id)
+        fetching = Fetching(self, self.store, await self.status(pid), Path(out), moved)
+        await fetching.run(part, follow)
+        return fetching.result()
+
+    async def clear(self, process_id: str) -> None:
+        """Forget an ended job: its state on the master, its program, outputs and logs in the store.
+
+        Raises:
+            NoSuchJob: there is none of that id.
+            BadInput: it has not ended.
+        """
+        await self._ask_bytes("job.clear", AboutJob(check_process_id(process_id)))
+
+    async def committed(self, operation: str, question: Any, kind: type[T]) -> T:
+        """Ask the master which outputs count (for :class:`Fetching`)."""
+        return await self._ask(operation, question, kind)
+
+
+def _scan(folder: Path, hasher: Any, output_path: str) -> trees.Scan:
+    if not folder.exists():
+        raise BadInput(f"The program directory '{folder}' does not exist.")
+    if not folder.is_dir():
+        raise BadInput(f"'{folder}' is a file; submit takes the folder that holds main.py.")
+    names = sorted(entry.name for entry in folder.iterdir())
+    if not names:
+        raise BadInput(f"The program directory '{folder}' is empty; it must hold main.py.")
+    if not (folder / "main.py").is_file():
+        found = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+        raise BadInput(f"The program directory '{folder}' has no main.py. Found: {found}.")
+    return trees.scan(folder, hasher=hasher, output_path=output_path)
+
+
+def _requirements(folder: Path) -> tuple[str, ...]:
+    try:
+        return requirements_in((folder / "requirements.txt").read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ()  # a program without requirements is the usual case
+
+
+def _user_at_host() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # an account without a name, as in some containers
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

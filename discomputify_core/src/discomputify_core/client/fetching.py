@@ -1,0 +1,158 @@
+"""Bringing outputs and logs of a job home, part by part, each complete or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from discomputify_core.client.results import Fetched
+from discomputify_core.edge import trees
+from discomputify_core.errors import BadInput, DiskError
+from discomputify_core.interfaces.files import Blob, FileStore, Moved
+from discomputify_core.model.files import Digest, Manifest, check_digest
+from discomputify_core.model.job import JobStatus, PartOutput
+from discomputify_core.model.message import Outputs, OutputsAsked
+
+if TYPE_CHECKING:
+    from discomputify_core.client.client import Client
+
+#: Parts fetched at once.
+AT_ONCE = 16
+
+
+class Fetching:
+    """One fetch of one job into ``OUT/PROCESS_ID``."""
+
+    def __init__(self, client: Client, store: FileStore, status: JobStatus, out: Path, moved: Moved | None) -> None:
+        self._client = client
+        self._store = store
+        self._status = status
+        self._moved = moved
+        self.folder = out / status.process_id
+        self._parts = self._files = self._bytes = 0
+
+    def result(self) -> Fetched:
+        """What was fetched."""
+        return Fetched(str(self.folder), self._parts, self._files, self._bytes)
+
+    async def run(self, part: int | None, follow: bool) -> None:
+        """Fetch one part, or all that are done; with *follow* until the job has ended."""
+        await asyncio.to_thread(prepare, self.folder)
+        if part is not None:
+            await self._fetch_all([await self._one(part)])
+            return
+        after = 0
+        while True:
+            seen = await self._client.status(self._status.process_id) if follow else self._status
+            after = await self._committed(after)
+            if seen.ended or not follow:
+                break
+            async for _ in self._client.changes(seen.process_id, seen.version):
+                break
+        await self._failed()
+
+    async def _committed(self, after: int) -> int:
+        """Fetch what was committed from position *after* on; returns the next position."""
+        while True:
+            asked = OutputsAsked(self._status.process_id, after)
+            found = await self._client.committed("job.outputs", asked, Outputs)
+            await self._fetch_all(found.outputs)
+            if found.next == after:
+                return after
+            after = found.next
+
+    async def _failed(self) -> None:
+        """Logs of parts that failed for good."""
+        after = 0
+        while True:
+            asked = OutputsAsked(self._status.process_id, after)
+            found = await self._client.committed("job.failed", asked, Outputs)
+            await self._fetch_all(found.outputs)
+            if found.ended:
+                return
+            after = found.next
+
+    async def _one(self, part: int) -> PartOutput:
+        attempts = await self._client.attempts(self._status.process_id, part)
+        for attempt in reversed(attempts):
+            if attempt.manifest:
+                return PartOutput(part, attempt.number, attempt.attempt, attempt.manifest, attempt.end)
+        raise BadInput(
+            f"Part {part} of '{self._status.process_id}' has nothing to fetch yet. "
+            f"See: discomputify why {self._status.process_id}.{part}"
+        )
+
+    async def _fetch_all(self, outputs: Iterable[PartOutput]) -> None:
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def fetch(output: PartOutput) -> None:
+            async with room:
+                await self._fetch(output)
+
+        tasks = [asyncio.ensure_future(fetch(output)) for output in outputs if output.manifest]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _fetch(self, output: PartOutput) -> None:
+        pid = self._status.process_id
+        manifest = await self._store.manifest(pid, check_digest(output.manifest))
+        if output.state == "done":
+            folder = self.folder / f"{pid}_{output.part}_{self._status.parts.total}"
+            await self._tree(manifest.under("outputs"), folder)
+            self._parts += 1
+        collected = manifest.under("collected")
+        if collected.entries:
+            await self._tree(collected, self.folder / "collected" / str(output.part))
+        await self._logs(manifest.under("logs"), output.part)
+
+    async def _tree(self, manifest: Manifest, folder: Path) -> None:
+        await trees.download(self._store, self._status.process_id, manifest, folder, self._moved)
+        self._files += len(manifest.files)
+        self._bytes += manifest.size
+
+    async def _logs(self, manifest: Manifest, part: int) -> None:
+        held = {entry.path: entry for entry in manifest.files}
+        blobs = []
+        for stream in ("out", "err"):
+            target = self.folder / "logs" / f"{part}.{stream}"
+            entry = held.get(stream)
+            if entry is None:  # a stream that nothing was written to is not kept
+                await asyncio.to_thread(_write_empty, target)
+            else:
+                blobs.append(Blob(Digest(entry.digest), entry.size, target))
+        if blobs:
+            await self._store.get(self._status.process_id, blobs, self._moved)
+
+
+def prepare(folder: Path) -> None:
+    """Make *folder* the home of a job's outputs.
+
+    Raises:
+        BadInput: it holds something else, which a fetch would mix with outputs.
+        DiskError: it cannot be made.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise BadInput(f"'{folder}' is a file; outputs would go into a folder of that name. Choose another --out.")
+        if folder.is_dir() and not (folder / trees.JOB_MARK).exists() and any(folder.iterdir()):
+            raise BadInput(
+                f"The folder '{folder}' exists and does not hold outputs of an earlier fetch. "
+                f"Choose another --out or another process id."
+            )
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        (folder / trees.JOB_MARK).touch()
+    except OSError as error:
+        raise DiskError(f"Outputs cannot be written to '{folder}': {error.strerror}.", path=str(folder)) from error
+
+
+def _write_empty(path: Path) -> None:
+    try:
+        path.write_bytes(b"")
+    except OSError as error:
+        raise DiskError(f"'{path}' cannot be written: {error.strerror}.", path=str(path)) from error

@@ -1,0 +1,41 @@
+"""What client methods give back, beyond the values of model/."""
+
+from __future__ import annotations
+
+import attrs
+
+from discomputify_core.model.job import JobStatus
+
+
+@attrs.frozen
+class Upload:
+    """What a submit moved."""
+
+    #: Files and bytes of the program directory.
+    files: int
+    bytes: int
+    #: Blobs and bytes that the store did not have yet.
+    blobs_sent: int
+    bytes_sent: int
+
+
+@attrs.frozen
+class Submitted:
+    """A job that the master accepted."""
+
+    status: JobStatus
+    upload: Upload
+    #: Paths that were left out, each with the reason.
+    ignored: tuple[tuple[str, str], ...] = ()
+
+
+@attrs.frozen
+class Fetched:
+    """What a fetch brought."""
+
+    #: Folder of the job: ``OUT/PROCESS_ID``.
+    folder: str
+    #: Parts whose outputs are complete there.
+    parts: int
+    files: int
+    bytes: int

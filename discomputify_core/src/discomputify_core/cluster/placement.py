@@ -1,0 +1,161 @@
+"""One placement pass: what is ready and where there is room goes to the policy; its answer is checked.
+
+Core never trusts a policy: a placement that does not fit is refused here and the parts stay ready.
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from discomputify_core.cluster.parts import NOWHERE
+from discomputify_core.cluster.state import Job, Node, State
+from discomputify_core.interfaces.scheduler import Scheduler
+from discomputify_core.model.ids import NodeName
+from discomputify_core.model.view import ClusterView, Decision, NodeView, Placement, Ready, how_many_fit
+
+
+@attrs.frozen
+class Offer:
+    """A range given to the policy, and the job and group of parts behind it."""
+
+    ready: Ready
+    job: Job
+    group: frozenset[NodeName]
+
+
+@attrs.define
+class Pass:
+    """The outcome of a placement pass."""
+
+    #: (job, group of parts, node, count), checked.
+    placed: list[tuple[Job, frozenset[NodeName], Node, int]] = attrs.field(factory=list)
+    #: Why ranges wait, in the policy's words, by job.
+    waits: dict[str, str] = attrs.field(factory=dict)
+    #: What was wrong with the policy's answer, one sentence each.
+    faults: list[str] = attrs.field(factory=list)
+
+
+def offers(state: State, jobs: list[Job]) -> list[Offer]:
+    """The ready ranges of *jobs*, with the nodes that each may not use."""
+    live = [node for node in state.nodes.values() if node.live]
+    found: list[Offer] = []
+    for job in jobs:
+        barred = frozenset(job.refused) | frozenset(
+            node.name for node in live if node.facts.cache_limit < job.spec.part_bytes
+        )
+        for group, count in job.parts.ready_groups():
+            ready = Ready(
+                key=len(found),
+                process_id=job.id,
+                owner=job.spec.owner,
+                priority=job.spec.priority,
+                request=job.spec.request,
+                count=count,
+                part_bytes=job.spec.part_bytes,
+                avoid=barred | group if group and _elsewhere(job, live, barred | group) else barred,
+            )
+            found.append(Offer(ready, job, group))
+    return found
+
+
+def _elsewhere(job: Job, live: list[Node], avoid: frozenset[NodeName]) -> bool:
+    """Whether a node exists that has not failed the parts and could run them, be it busy now."""
+    return any(node.name not in avoid and node.could_run(job.spec) for node in live)
+
+
+def view_of(state: State, now: float) -> ClusterView:
+    """The live nodes with room, as a policy sees them."""
+    live = state.live_nodes()
+    return ClusterView(
+        nodes=tuple(
+            NodeView(
+                name=node.name,
+                facts=node.facts,
+                load=node.load,
+                free_cpus=node.free_cpus,
+                free_memory=node.free_memory,
+                free_resources=dict(node.free_resources) if node.free_resources else {},
+                running=len(node.attempts),
+                held=node.held,
+            )
+            for node in live
+            if node.free_cpus > 0
+        ),
+        live=len(live),
+        now=now,
+    )
+
+
+def place(state: State, jobs: list[Job], policy: Scheduler, now: float) -> Pass:
+    """Ask *policy* and check what it says; changes nothing."""
+    result = Pass()
+    view = view_of(state, now)
+    if not view.nodes:
+        return result
+    found = offers(state, jobs)
+    if not found:
+        return result
+    try:
+        decision = policy.place(tuple(offer.ready for offer in found), view)
+    except Exception as error:  # whatever a policy raises is the policy's fault and must not stop the master
+        result.faults.append(f"The policy '{policy.name}' raised {type(error).__name__}: {error}")
+        return result
+    _check(state, found, decision, policy.name, result)
+    return result
+
+
+def _check(state: State, found: list[Offer], decision: object, policy: str, result: Pass) -> None:
+    if not isinstance(decision, Decision):
+        result.faults.append(f"The policy '{policy}' answered {type(decision).__name__}, not a Decision.")
+        return
+    for key, why in decision.waits.items():
+        if isinstance(key, int) and 0 <= key < len(found):
+            result.waits[found[key].job.id] = str(why)
+    left = {offer.ready.key: offer.ready.count for offer in found}
+    room: dict[NodeName, tuple[int, int, dict[str, int]]] = {}
+    for placement in decision.placements:
+        fault = _fault(state, found, placement, left, room)
+        if fault:
+            result.faults.append(f"The policy '{policy}' {fault}")
+            continue
+        offer = found[placement.key]
+        left[placement.key] -= placement.count
+        result.placed.append((offer.job, offer.group, state.nodes[placement.node], placement.count))
+
+
+def _fault(
+    state: State,
+    found: list[Offer],
+    placement: Placement,
+    left: dict[int, int],
+    room: dict[NodeName, tuple[int, int, dict[str, int]]],
+) -> str:
+    """What is wrong with *placement*, or "" after taking its room."""
+    if not isinstance(placement, Placement) or placement.key not in left:
+        return f"placed something that was not offered ({placement!r})."
+    node = state.nodes.get(placement.node)
+    ready = found[placement.key].ready
+    if node is None or not node.live:
+        return f"chose the node {placement.node!r}, which is not live."
+    if type(placement.count) is not int or placement.count < 1 or math.isnan(placement.count):
+        return f"placed {placement.count!r} parts."
+    if placement.count > left[placement.key]:
+        return f"placed more parts of '{ready.process_id}' than are ready."
+    if node.name in ready.avoid:
+        return f"chose the node '{node.name}', which '{ready.process_id}' is to avoid."
+    cpus, memory, resources = room.get(node.name) or (node.free_cpus, node.free_memory, dict(node.free_resources))
+    if how_many_fit(ready.request, cpus, memory, resources) < placement.count:
+        return f"placed {placement.count} parts of '{ready.process_id}' on '{node.name}', which has no room for them."
+    for name, count in ready.request.needs.items():
+        resources[name] -= count * placement.count
+    room[node.name] = (
+        cpus - ready.request.cpus * placement.count,
+        memory - ready.request.memory * placement.count,
+        resources,
+    )
+    return ""
+
+
+__all__ = ["NOWHERE", "Offer", "Pass", "offers", "place", "view_of"]

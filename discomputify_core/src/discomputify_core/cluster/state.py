@@ -1,0 +1,186 @@
+"""What the master knows: jobs, nodes, attempts. Data and small questions to it; nothing here decides."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import attrs
+
+from discomputify_core.cluster.lifecycle import job_state
+from discomputify_core.cluster.parts import Outputs, Parts
+from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
+from discomputify_core.model.job import ENDED, AttemptReport, JobSpec, JobState, PartState, Request
+from discomputify_core.model.node import NodeFacts, NodeLoad
+from discomputify_core.model.view import fits
+
+#: Reports of failed attempts that keep their stderr; older ones keep the rest.
+STDERR_KEPT = 200
+
+
+@attrs.define
+class Attempt:
+    """A live attempt: placed or running."""
+
+    id: AttemptId
+    process_id: ProcessId
+    part: int
+    number: int
+    node: NodeName
+    placed_at: float
+    started_wall: float = 0.0
+    progress: float = 0.0
+    #: Why it was told to stop, "" if it was not.
+    stopping: str = ""
+
+
+@attrs.define
+class Node:
+    """A computing node that the master has heard of."""
+
+    facts: NodeFacts
+    address: str
+    order: int
+    #: "live", "cut" (connection gone, may come back), "lost", "left".
+    state: str
+    seen_at: float
+    seen_wall: float
+    load: NodeLoad = attrs.field(factory=NodeLoad)
+    cut_at: float = 0.0
+    reason: str = ""
+    free_cpus: int = 0
+    free_memory: int = 0
+    free_resources: dict[str, int] = attrs.field(factory=dict)
+    attempts: dict[AttemptId, Attempt] = attrs.field(factory=dict)
+    held: dict[ProcessId, int] = attrs.field(factory=dict)
+
+    @property
+    def name(self) -> NodeName:
+        """The node's name."""
+        return self.facts.name
+
+    @property
+    def live(self) -> bool:
+        """Whether it can be given work."""
+        return self.state == "live"
+
+    def fill(self) -> None:
+        """Nothing runs here: everything is free."""
+        self.attempts.clear()
+        self.free_cpus = self.facts.slots
+        self.free_memory = self.facts.memory
+        self.free_resources = dict(self.facts.resources)
+
+    def take(self, attempt: Attempt, request: Request) -> None:
+        """*attempt* occupies what *request* asks for."""
+        self.attempts[attempt.id] = attempt
+        self._change(request, -1)
+
+    def free(self, attempt: Attempt, request: Request) -> None:
+        """*attempt* occupies nothing any more."""
+        if self.attempts.pop(attempt.id, None) is not None:
+            self._change(request, 1)
+
+    def _change(self, request: Request, sign: int) -> None:
+        self.free_cpus += sign * request.cpus
+        self.free_memory += sign * request.memory
+        for name, count in request.needs.items():
+            self.free_resources[name] = self.free_resources.get(name, 0) + sign * count
+
+    def could_run(self, spec: JobSpec) -> bool:
+        """Whether one part of the job would fit here if nothing else ran."""
+        facts = self.facts
+        return fits(spec.request, facts.slots, facts.memory, facts.resources) and spec.part_bytes <= facts.cache_limit
+
+
+@attrs.define
+class Job:
+    """A job."""
+
+    spec: JobSpec
+    order: int
+    submitted_wall: float
+    parts: Parts
+    outputs: Outputs = attrs.field(factory=Outputs)
+    version: int = 1
+    ended_wall: float | None = None
+    #: Whether the store confirmed the program's files.
+    admitted: bool = False
+    #: Why it cannot be admitted yet, or why it ended as it did.
+    reason: str = ""
+    stop_asked: str = ""
+    live: dict[AttemptId, Attempt] = attrs.field(factory=dict)
+    #: Attempts of parts that did not end well, oldest first, by part.
+    reports: dict[int, list[AttemptReport]] = attrs.field(factory=dict)
+    recent: deque[AttemptReport] = attrs.field(factory=lambda: deque(maxlen=20))
+    stderr_kept: deque[tuple[int, int]] = attrs.field(factory=deque)
+    #: Parts that failed on a node by themselves.
+    failed_on: dict[NodeName, set[int]] = attrs.field(factory=dict)
+    #: Of those, how many are done elsewhere.
+    mended: dict[NodeName, int] = attrs.field(factory=dict)
+    #: Nodes that get no more of this job, and why.
+    refused: dict[NodeName, str] = attrs.field(factory=dict)
+    #: Name -> (Python version, versions of required packages) of nodes that ran parts.
+    ran_on: dict[NodeName, tuple[str, tuple[str, ...]]] = attrs.field(factory=dict)
+    strays: dict[str, int] = attrs.field(factory=dict)
+    progress: float = 0.0
+    note: str = ""
+    late: int = 0
+
+    @property
+    def id(self) -> ProcessId:
+        """The process id."""
+        return self.spec.process_id
+
+    @property
+    def state(self) -> JobState:
+        """Where the job is."""
+        return job_state(self.parts.counts())
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state in ENDED
+
+    def attempts_of(self, part: int) -> Iterator[Attempt]:
+        """Live attempts of *part*."""
+        return (attempt for attempt in self.live.values() if attempt.part == part)
+
+    def keep(self, report: AttemptReport) -> None:
+        """Remember an attempt that did not end well; only the newest keep their stderr."""
+        self.reports.setdefault(report.part, []).append(report)
+        self.recent.append(report)
+        self.stderr_kept.append((report.part, len(self.reports[report.part]) - 1))
+        if len(self.stderr_kept) > STDERR_KEPT:
+            part, at = self.stderr_kept.popleft()
+            self.reports[part][at] = attrs.evolve(self.reports[part][at], stderr_tail="")
+
+
+@attrs.define
+class State:
+    """Everything the master knows."""
+
+    expected: tuple[str, ...] = ()
+    jobs: dict[ProcessId, Job] = attrs.field(factory=dict)
+    nodes: dict[NodeName, Node] = attrs.field(factory=dict)
+    attempts: dict[AttemptId, Attempt] = attrs.field(factory=dict)
+    #: Jobs with ready parts, in the order in which work should start.
+    hungry: dict[ProcessId, Job] = attrs.field(factory=dict)
+    #: Peers that were refused as nodes: name -> (address, reason, Unix time).
+    refused: dict[str, tuple[str, str, float]] = attrs.field(factory=dict)
+    orders: int = 0
+    #: Reports about attempts that nobody waits for any more.
+    late: int = 0
+
+    def live_nodes(self) -> list[Node]:
+        """Nodes that can be given work, in cluster order."""
+        return sorted((node for node in self.nodes.values() if node.live), key=lambda node: node.order)
+
+    def next_order(self) -> int:
+        """A number larger than all before."""
+        self.orders += 1
+        return self.orders
+
+    def ready(self, job: Job) -> int:
+        """How many parts of *job* could be placed now."""
+        return job.parts.count(PartState.READY) if job.admitted else 0

@@ -1,0 +1,130 @@
+"""Why a job, part or node is as it is, in sentences. Reads the state, changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from discomputify_core.cluster.state import Job, Node, State
+from discomputify_core.model.job import JobSpec, PartState
+from discomputify_core.model.view import fits
+
+
+def size(count: int) -> str:
+    """*count* bytes for people: ``1.5 GB``."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def why_job(state: State, job: Job, waits: Mapping[str, str] | None = None) -> str:
+    """What *job* waits for, or why it ended so; "" when it simply runs."""
+    counts = job.parts.counts()
+    if job.ended:
+        return job.reason
+    if job.stop_asked:
+        return f"{job.reason}; {counts.placed + counts.running} parts are being ended"
+    if not job.admitted:
+        return job.reason or "waiting for the store to confirm that it holds the program's files"
+    if not counts.ready:
+        return ""
+    return _why_not_placed(state, job, (waits or {}).get(job.id, ""))
+
+
+def _why_not_placed(state: State, job: Job, wait: str) -> str:
+    ready = f"{job.parts.count(PartState.READY)} parts are ready"
+    nodes = [node for node in state.nodes.values() if node.live]
+    if not nodes:
+        return f"{ready}; no computing node is connected{_expected(state)}"
+    never = {node.name: _never(job.spec, node) for node in nodes}
+    if all(never.values()):
+        return f"{ready}, but no node could ever run one: " + "; ".join(dict.fromkeys(never.values()))
+    usable = [node for node in nodes if not never[node.name] and node.name not in job.refused]
+    if not usable:
+        return f"{ready}; the nodes that could run them are set aside: " + "; ".join(job.refused.values())
+    if wait:
+        return f"{ready}; {wait}"
+    free = [n for n in usable if fits(job.spec.request, n.free_cpus, n.free_memory, n.free_resources)]
+    if free:
+        return f"{ready} and about to be placed"
+    lacking = sorted({_lacking(job.spec, node) for node in usable})
+    return f"{ready}; waiting for {' or '.join(lacking)} on {_names(usable)}, in use by running parts"
+
+
+def _never(spec: JobSpec, node: Node) -> str:
+    """Why *node* could never run a part of the job, "" if it could."""
+    facts, request = node.facts, spec.request
+    if request.cpus > facts.slots:
+        return f"a part needs {request.cpus} CPUs, {node.name} has {facts.slots}"
+    if request.memory > facts.memory:
+        return f"a part needs {size(request.memory)} of memory, {node.name} has {size(facts.memory)}"
+    for name, count in request.needs.items():
+        has = facts.resources.get(name, 0)
+        if count > has:
+            return f"a part needs {count} {name}, {node.name} has {has or 'none'}"
+    if spec.part_bytes > facts.cache_limit:
+        return (
+            f"a part needs {size(spec.part_bytes)} of files in place, the cache of {node.name} may hold "
+            f"{size(facts.cache_limit)} (CACHE_LIMIT)"
+        )
+    return ""
+
+
+def _lacking(spec: JobSpec, node: Node) -> str:
+    """What keeps the next part off *node* just now."""
+    request = spec.request
+    if request.cpus > node.free_cpus:
+        return "a free slot" if request.cpus == 1 else f"{request.cpus} free CPUs"
+    if request.memory > node.free_memory:
+        return f"{size(request.memory)} of free memory"
+    for name, count in request.needs.items():
+        if count > node.free_resources.get(name, 0):
+            return f"{count} free {name}"
+    return "room"
+
+
+def why_part(state: State, job: Job, part: int, waits: Mapping[str, str] | None = None) -> list[str]:
+    """Sentences about one part: where it is and why, then its attempts, oldest first."""
+    where = job.parts.state(part)
+    said = [f"attempt {r.number} on {r.node}: {r.reason or r.end}" for r in job.reports.get(part, ())]
+    if where is PartState.READY:
+        now = f"part {part} is ready: {why_job(state, job, waits)}"
+    elif where is PartState.WAITING:
+        now = f"part {part} waits: {why_job(state, job, waits)}"
+    elif where in (PartState.PLACED, PartState.RUNNING):
+        live = next(job.attempts_of(part))
+        doing = "runs" if where is PartState.RUNNING else "is being prepared (its files are put in place)"
+        now = f"part {part} {doing} on {live.node}, attempt {live.number}"
+        if live.stopping:
+            now += f"; it is being ended: {live.stopping}"
+    elif where is PartState.DONE:
+        done = job.outputs.find(part)
+        now = f"part {part} is done" + (f" on {done[2]}, attempt {done[1]}" if done else "")
+    elif where is PartState.FAILED:
+        last = job.reports.get(part)
+        now = f"part {part} failed: {last[-1].reason if last else job.reason}"
+    else:
+        now = f"part {part} was stopped: {job.reason}"
+    return [now, *said]
+
+
+def node_sentence(state: State, node: Node) -> str:
+    """What holds *node* back, if anything."""
+    if node.state == "cut":
+        return f"{node.reason}; waiting a moment for it to come back"
+    if not node.live:
+        return node.reason
+    said = [why for job in state.jobs.values() if (why := job.refused.get(node.name))]
+    return "; ".join(said)
+
+
+def _expected(state: State) -> str:
+    missing = [name for name in state.expected if name not in state.nodes]
+    return f" (expected: {', '.join(missing[:5])}{', …' if len(missing) > 5 else ''})" if missing else ""
+
+
+def _names(nodes: list[Node]) -> str:
+    names = [node.name for node in nodes]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,166 @@
+"""Reading a conf: plain data in, a typed Conf and every mistake out.
+
+Here: which key is what, lists and sections, wording, keys nobody knows. Not here: files, environment, the machine
+(edge/conf_file.py), whether a named plugin is installed (plugins/selection.py).
+
+A mistake is a :class:`Problem`: its text says what was expected and what was found, and its key where.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from discomputify_core.errors import BadConf
+from discomputify_core.model.conf import Conf
+from discomputify_core.model.conf_fields import Problem, Values, conf_fields
+from discomputify_core.model.conf_kinds import shown
+
+#: Section -> the attrs class that describes it, of each plugin that was loaded; None where it has no options.
+Options = Mapping[str, type | None]
+
+#: Keys that say where the services are.
+SERVICES = ("FTP_NODE", "QUERY_NODE", "MASTER_NODE", "FTP_PORT", "QUERY_PORT", "MASTER_PORT", "COMPUTING_PORT")
+
+
+@attrs.frozen
+class Reading:
+    """What was read. Where there are problems, ``conf`` has defaults in place of the wrong values."""
+
+    conf: Conf
+    #: Keys (``MASTER_PORT``) and options (``tcp.NAME``) that the data gave; the others are at their defaults.
+    given: frozenset[str]
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def wrong(self) -> frozenset[str]:
+        """Keys that have a problem."""
+        return frozenset(problem.key for problem in self.problems)
+
+
+def parse(text: str, name: str) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+    """The JSON object in *text*, and a problem for each key that it gives twice.
+
+    Raises:
+        BadConf: *text*, the content of the file *name*, is not a JSON object; says where it goes wrong.
+    """
+    problems: list[Problem] = []
+
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        data = dict(found)
+        for key in data:
+            times = sum(1 for name, _ in found if name == key)
+            if times > 1:
+                problems.append(Problem(key, f"expected the key once, found it {times} times"))
+        return data
+
+    try:
+        data = json.loads(text, object_pairs_hook=pairs)
+    except json.JSONDecodeError as error:
+        raise _not_json(name, f"line {error.lineno}, column {error.colno}: {_hint(error)}") from error
+    except RecursionError as error:
+        raise _not_json(name, "it is nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise _not_json(name, str(error)) from error
+    if not isinstance(data, dict):
+        raise _not_json(name, f"expected an object {{…}}, got {shown(data)}")
+    return data, tuple(problems)
+
+
+def _not_json(name: str, why: str) -> BadConf:
+    return BadConf(f"{name} is not a conf: {why}.", path=name, problems=[why])
+
+
+def _hint(error: json.JSONDecodeError) -> str:
+    """The parser's message in plain words, with the usual cause where it is known."""
+    before = error.doc[: error.pos].rstrip()
+    after = error.doc[error.pos : error.pos + 2]
+    if not error.doc.strip():
+        return "the file is empty"
+    if before.endswith(",") and after[:1] in ("}", "]"):
+        return "a comma before the closing bracket, where JSON allows none"
+    if after in ("//", "/*") or after[:1] == "#":
+        return "a comment, which JSON does not have"
+    return error.msg[:1].lower() + error.msg[1:]
+
+
+def read(data: Mapping[str, Any], options: Options, installed: Collection[str] = ()) -> Reading:
+    """*data* as a conf.
+
+    Args:
+        data: the file's content, or any plain data.
+        options: the options classes of the plugins that were loaded, by section.
+        installed: names of plugins that are installed but were not loaded: their sections are kept as they are.
+    """
+    values, warnings = Values(), list[str]()
+    fields = conf_fields()
+    sections: dict[str, Any] = {}
+    for key, value in data.items():
+        if key in fields:
+            values.take(fields[key], value, key)
+        elif key in options:
+            _section(key, options[key], value, values, sections)
+        elif key in installed:
+            if isinstance(value, Mapping):
+                sections[key] = dict(value)
+            else:
+                values.problem(key, f"expected an object of this plugin's options, got {shown(value)}")
+        elif not key.startswith("$"):  # "$schema" and its like are for editors
+            warnings.append(_unknown(key, value, [*fields, *options, *installed]))
+    for name in options:
+        if name not in data:
+            _section(name, options[name], {}, values, sections)
+    conf = Conf(**values.arguments, sections=sections)
+    between = _between(conf, frozenset(problem.key for problem in values.problems))
+    return Reading(conf, frozenset(values.given), (*values.problems, *between), tuple(warnings))
+
+
+def _section(name: str, described: type | None, value: Any, values: Values, sections: dict[str, Any]) -> None:
+    """One plugin's section into *sections*; an unknown key in it is a mistake."""
+    if not isinstance(value, Mapping):
+        values.problem(name, f"expected an object of this plugin's options, got {shown(value)}")
+    elif described is not None:
+        sections[name] = values.instance(described, value, name)
+    elif value:
+        values.problem(name, f"expected nothing: the plugin {name!r} has no options, got {', '.join(value)}")
+
+
+def _unknown(key: str, value: object, known: Sequence[str]) -> str:
+    by_case = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(key.casefold(), by_case, 1)
+    if near:
+        return f"unknown key {key!r} is ignored; did you mean {by_case[near[0]]!r}?"
+    if isinstance(value, Mapping):
+        return f"the section {key!r} is ignored: no plugin of that name is installed here"
+    return f"unknown key {key!r} is ignored"
+
+
+def _between(conf: Conf, wrong: frozenset[str]) -> list[Problem]:
+    """Mistakes that right values make together; values that are wrong by themselves are left out."""
+    found = []
+    if wrong.isdisjoint(("INPUT_PATH", "OUTPUT_PATH")) and f"{conf.input_path}/".startswith(f"{conf.output_path}/"):
+        found.append(
+            Problem(
+                "OUTPUT_PATH",
+                f"expected a folder that does not hold INPUT_PATH ({conf.input_path!r}), got {conf.output_path!r}: "
+                "outputs are never uploaded, so no part would see its inputs",
+            )
+        )
+    if not wrong.isdisjoint(SERVICES):
+        return found
+    taken: dict[tuple[str, int], str] = {}
+    for key, host, port in (
+        ("FTP_PORT", conf.ftp_node, conf.ftp_port),
+        ("QUERY_PORT", conf.query_node_or_default, conf.query_port),
+        ("MASTER_PORT", conf.master_node, conf.master_port_or_default),
+    ):
+        other = taken.setdefault((host, port), key)
+        if other != key:
+            text = f"expected a port of its own, got {port}, which {other} has on the same host {host!r}"
+            found.append(Problem(key, text))
+    return found

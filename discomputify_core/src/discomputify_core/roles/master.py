@@ -1,0 +1,244 @@
+"""The master node: the cluster's state machine, its clock, and what it says to nodes, store and watchers.
+
+Here: taking events in, carrying commands out. What is decided is in cluster/; the operations that peers call
+are in master_nodes.py and master_clients.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Sequence
+
+import attrs
+
+from discomputify_core import __version__
+from discomputify_core.cluster.machine import Cluster, Settings
+from discomputify_core.edge import clock
+from discomputify_core.edge.calls import Peer, Server
+from discomputify_core.errors import ChannelClosed, DiscomputifyError, NoSuchTree, StoreError
+from discomputify_core.interfaces.files import FileStore
+from discomputify_core.interfaces.scheduler import Scheduler
+from discomputify_core.interfaces.transport import Address, Transport
+from discomputify_core.model import events as ev
+from discomputify_core.model.codec import to_plain
+from discomputify_core.model.commands import (
+    CheckTree,
+    ClearStore,
+    Command,
+    DropJob,
+    JobChanged,
+    StartPart,
+    StopAttempt,
+)
+from discomputify_core.model.files import check_digest
+from discomputify_core.model.ids import NodeName, ProcessId
+from discomputify_core.model.message import Hello, Start, Work
+from discomputify_core.roles.observers import Observers
+from discomputify_core.roles.watchers import Watchers
+
+log = logging.getLogger("discomputify.master")
+
+#: Seconds between two looks at leases and deadlines.
+TICK = 0.5
+#: Seconds between two tries to ask a store that does not answer.
+STORE_AGAIN = 2.0
+
+
+@attrs.define
+class NodeDesk:
+    """The master's end of one node's connection."""
+
+    peer: Peer
+    session: str
+    #: Keys of jobs whose spec was sent over this connection.
+    known: dict[ProcessId, str] = attrs.field(factory=dict)
+    outbox: asyncio.Queue[Work] = attrs.field(factory=asyncio.Queue)
+    sender: asyncio.Task[None] | None = None
+
+
+class MasterNode:
+    """The role ``master_node``.
+
+    Args:
+        addresses: where to serve.
+        store: asked whether it holds the programs of submitted jobs, and told to forget cleared ones.
+        policy: where parts go.
+        observe: called with every batch of events, off this loop.
+    """
+
+    name = "master_node"
+
+    def __init__(
+        self,
+        transport: Transport,
+        addresses: tuple[Address, ...],
+        store: FileStore,
+        policy: Scheduler,
+        settings: Settings | None = None,
+        observe: Callable[[Sequence[ev.Event]], None] | None = None,
+    ) -> None:
+        from discomputify_core.roles.master_clients import client_operations
+        from discomputify_core.roles.master_nodes import node_operations
+
+        self.cluster = Cluster(policy, settings)
+        self.store = store
+        self.store_fault = ""
+        self.watchers = Watchers()
+        self.desks: dict[NodeName, NodeDesk] = {}
+        self._addresses = addresses
+        self._observers = Observers(observe) if observe else None
+        self._batch: list[ev.Event] = []
+        self._scheduled = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server = Server(
+            transport,
+            Hello("master_node", version=__version__),
+            {**node_operations(self), **client_operations(self)},
+            on_close=self._peer_closed,
+        )
+
+    async def start(self) -> tuple[Address, ...]:
+        """Serve; returns the addresses.
+
+        Raises:
+            AddressInUse: an address cannot be bound.
+        """
+        bound = await self._server.open(self._addresses)
+        if self._observers:
+            self._observers.start()
+        self.spawn(self._ticks())
+        return bound
+
+    async def close(self) -> None:
+        """Stop serving. Jobs are forgotten; nodes end their parts when another master does not know them."""
+        await self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._observers:
+            await asyncio.to_thread(self._observers.close)
+
+    # --- events in ----------------------------------------------------------------------------------
+
+    def apply(self, *events: ev.Event) -> None:
+        """Note *events*; they are handled together at the end of this turn of the loop."""
+        self._batch.extend(events)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self, *events: ev.Event) -> None:
+        """Handle *events*, and those noted before them, now."""
+        self._scheduled = False
+        self._batch.extend(events)
+        if not self._batch:
+            return
+        batch, self._batch = tuple(self._batch), []
+        commands = self.cluster.handle(*batch, now=clock.now())
+        for fault in self.cluster.faults:
+            log.error("%s", fault)
+        self.cluster.faults.clear()
+        self._carry_out(commands)
+        if self._observers:
+            self._observers.put(batch)
+
+    async def _ticks(self) -> None:
+        while True:
+            self.flush(ev.Tick(clock.wall()))
+            await asyncio.sleep(TICK)
+
+    # --- commands out -------------------------------------------------------------------------------
+
+    def _carry_out(self, commands: tuple[Command, ...]) -> None:
+        work: dict[NodeName, list[StartPart | StopAttempt | DropJob]] = defaultdict(list)
+        for command in commands:
+            if isinstance(command, (StartPart, StopAttempt, DropJob)):
+                work[command.node].append(command)
+            elif isinstance(command, JobChanged):
+                self.watchers.wake(command.process_id)
+            elif isinstance(command, CheckTree):
+                self.spawn(self._check_tree(command))
+            elif isinstance(command, ClearStore):
+                self.spawn(self._clear_store(command.process_id))
+        for node, orders in work.items():
+            desk = self.desks.get(node)
+            if desk is not None:  # a node that is away gets its orders when it comes back
+                desk.outbox.put_nowait(_work(desk, orders))
+
+    async def send_out(self, desk: NodeDesk) -> None:
+        """Push work to a node, in order, until its connection goes."""
+        try:
+            while True:
+                await desk.peer.push("node.work", to_plain(await desk.outbox.get()))
+        except ChannelClosed:
+            pass  # _peer_closed tells the cluster
+
+    async def _check_tree(self, command: CheckTree) -> None:
+        while True:
+            fault, final = await self._tree_fault(command)
+            self.store_fault = "" if final else fault
+            self.flush(ev.TreeChecked(command.process_id, command.key, fault, final, clock.wall()))
+            job = self.cluster.state.jobs.get(command.process_id)
+            if final or job is None or job.ended or job.spec.key != command.key:
+                return
+            await asyncio.sleep(STORE_AGAIN)
+
+    async def _tree_fault(self, command: CheckTree) -> tuple[str, bool]:
+        """What is wrong with a job's tree in the store ("": nothing), and whether asking again is useless."""
+        try:
+            await self.store.manifest(command.process_id, check_digest(command.tree))
+        except NoSuchTree:
+            return "the store does not hold the program's files; submit again", True
+        except StoreError as error:
+            return f"the store cannot give the program's files: {error}", True
+        except DiscomputifyError as error:
+            return f"waiting for the store: {error}", False
+        return "", True
+
+    async def _clear_store(self, process_id: ProcessId) -> None:
+        while True:
+            try:
+                await self.store.clear(process_id)
+                return
+            except DiscomputifyError as error:
+                log.warning("clearing '%s' in the store has to wait: %s", process_id, error)
+            await asyncio.sleep(STORE_AGAIN)
+            if process_id in self.cluster.state.jobs:
+                return  # a new job has the id by now; its upload replaced the trees
+
+    # --- peers --------------------------------------------------------------------------------------
+
+    def _peer_closed(self, peer: Peer) -> None:
+        for name, desk in list(self.desks.items()):
+            if desk.peer is peer:
+                del self.desks[name]
+                if desk.sender:
+                    desk.sender.cancel()
+                self.apply(ev.NodeCut(name, desk.session, peer.reason))
+
+    def spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Run *coroutine* as a task of this master, ended with it."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _work(desk: NodeDesk, orders: list[StartPart | StopAttempt | DropJob]) -> Work:
+    """One message for one node; a job's spec travels with its first part only."""
+    jobs, start, stop, drop = [], [], {}, []
+    for order in orders:
+        if isinstance(order, StartPart):
+            spec = order.spec
+            if desk.known.get(spec.process_id) != spec.key:
+                desk.known[spec.process_id] = spec.key
+                jobs.append(spec)
+            start.append(Start(spec.process_id, spec.key, order.attempt, order.part, order.number))
+        elif isinstance(order, StopAttempt):
+            stop[str(order.attempt)] = order.reason
+        else:
+            drop.append(order.process_id)
+            desk.known.pop(order.process_id, None)
+    return Work(tuple(jobs), tuple(start), stop, tuple(drop))

@@ -1,0 +1,187 @@
+"""What clients ask the master: submit, status, watch, outputs, logs, stop, clear, why, nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from discomputify_core import __version__
+from discomputify_core.cluster import report, why
+from discomputify_core.cluster.state import Job
+from discomputify_core.edge import clock
+from discomputify_core.errors import BadInput, ChannelClosed
+from discomputify_core.interfaces.calls import Asked, Operation, Operations, Reply
+from discomputify_core.model import events as ev
+from discomputify_core.model.codec import from_plain, to_plain
+from discomputify_core.model.job import AttemptReport, JobSpec
+from discomputify_core.model.message import (
+    AboutJob,
+    Log,
+    LogAsked,
+    MasterInfo,
+    Nodes,
+    OutputsAsked,
+    Sentence,
+    Statuses,
+    Watch,
+)
+
+if TYPE_CHECKING:
+    from discomputify_core.roles.master import MasterNode
+
+#: Longest time that one ``job.watch`` is held, seconds; the client asks again.
+MAX_WATCH = 20.0
+#: Most outputs in one answer.
+MAX_OUTPUTS = 2000
+#: Seconds that a node has to hand over a piece of a log.
+LOG_TIMEOUT = 10.0
+
+
+def client_operations(master: MasterNode) -> Operations:
+    """Operation name -> handler."""
+    desk = _Desk(master)
+    return {
+        "job.submit": Operation(desk.submit, changes=True),
+        "job.status": Operation(desk.status),
+        "job.list": Operation(desk.list_jobs),
+        "job.watch": Operation(desk.watch),
+        "job.outputs": Operation(desk.outputs),
+        "job.failed": Operation(desk.failed),
+        "job.attempts": Operation(desk.attempts),
+        "job.log": Operation(desk.log),
+        "job.stop": Operation(desk.stop, changes=True),
+        "job.clear": Operation(desk.clear, changes=True),
+        "job.why": Operation(desk.why),
+        "nodes": Operation(desk.nodes),
+        "master.info": Operation(desk.info),
+    }
+
+
+class _Desk:
+    def __init__(self, master: MasterNode) -> None:
+        self._master = master
+
+    async def submit(self, asked: Asked) -> Reply:
+        spec = from_plain(asked.data, JobSpec)
+        if self._master.cluster.check_submit(spec):
+            self._master.flush(ev.JobSubmitted(spec, clock.wall()))
+        return self._status(self._master.cluster.job(spec.process_id))
+
+    def _job(self, asked: Asked) -> Job:
+        return self._master.cluster.job(from_plain(asked.data, AboutJob).process_id)
+
+    def _status(self, job: Job) -> Reply:
+        return Reply(to_plain(report.job_status(self._master.cluster.state, job)))
+
+    async def status(self, asked: Asked) -> Reply:
+        return self._status(self._job(asked))
+
+    async def list_jobs(self, asked: Asked) -> Reply:
+        state = self._master.cluster.state
+        return Reply(to_plain(Statuses(tuple(report.job_status(state, job) for job in state.jobs.values()))))
+
+    async def watch(self, asked: Asked) -> Reply:
+        watch = from_plain(asked.data, Watch)
+        job = self._master.cluster.job(watch.process_id)
+        deadline = clock.now() + min(watch.timeout, MAX_WATCH)
+        while job.version <= watch.seen and not job.ended and (left := deadline - clock.now()) > 0:
+            await self._master.watchers.wait(job.id, left)
+            job = self._master.cluster.job(watch.process_id)
+        return self._status(job)
+
+    async def outputs(self, asked: Asked) -> Reply:
+        wanted = from_plain(asked.data, OutputsAsked)
+        job = self._master.cluster.job(wanted.process_id)
+        return Reply(to_plain(report.outputs(job, wanted.after, min(max(wanted.limit, 1), MAX_OUTPUTS))))
+
+    async def failed(self, asked: Asked) -> Reply:
+        wanted = from_plain(asked.data, OutputsAsked)
+        job = self._master.cluster.job(wanted.process_id)
+        return Reply(to_plain(report.failed(job, wanted.after, min(max(wanted.limit, 1), MAX_OUTPUTS))))
+
+    async def attempts(self, asked: Asked) -> Reply:
+        about = from_plain(asked.data, AboutJob)
+        return Reply(to_plain(report.attempts(self._master.cluster.job(about.process_id), about.part)))
+
+    async def log(self, asked: Asked) -> Reply:
+        wanted = from_plain(asked.data, LogAsked)
+        job = self._master.cluster.job(wanted.process_id)
+        attempt = _chosen(report.attempts(job, wanted.part), wanted, job)
+        if attempt.end not in ("placed", "running"):
+            return Reply(to_plain(Log(attempt.attempt, attempt.number, attempt.manifest, ended=True)))
+        node = job.live[attempt.attempt].node
+        desk = self._master.desks.get(node)
+        if desk is None:
+            return Reply(to_plain(Log(attempt.attempt, attempt.number, next=wanted.offset)))
+        question = {
+            "attempt": attempt.attempt,
+            "stream": wanted.stream,
+            "offset": wanted.offset,
+            "limit": wanted.limit,
+        }
+        try:
+            piece = await desk.peer.call("node.log", question, timeout=LOG_TIMEOUT)
+        except ChannelClosed:
+            return Reply(to_plain(Log(attempt.attempt, attempt.number, next=wanted.offset)))
+        done = Log(attempt.attempt, attempt.number, next=wanted.offset + len(piece.body))
+        return Reply(to_plain(done), piece.body)
+
+    async def stop(self, asked: Asked) -> Reply:
+        about = from_plain(asked.data, AboutJob)
+        self._master.cluster.job(about.process_id)
+        self._master.flush(ev.JobStopAsked(about.process_id, about.by, clock.wall()))
+        return self._status(self._master.cluster.job(about.process_id))
+
+    async def clear(self, asked: Asked) -> Reply:
+        about = from_plain(asked.data, AboutJob)
+        self._master.cluster.check_clear(about.process_id)
+        self._master.flush(ev.JobClearAsked(about.process_id))
+        return Reply()
+
+    async def why(self, asked: Asked) -> Reply:
+        about = from_plain(asked.data, AboutJob)
+        cluster = self._master.cluster
+        job = cluster.job(about.process_id)
+        if about.part:
+            report.attempts(job, about.part)  # refuses a part that does not exist
+            first, *details = why.why_part(cluster.state, job, about.part, cluster.waits)
+            return Reply(to_plain(Sentence(first, tuple(details))))
+        text = why.why_job(cluster.state, job, cluster.waits) or _running(job)
+        return Reply(to_plain(Sentence(f"{job.id} is {job.state.value}: {text}", tuple(report.warnings(job)))))
+
+    async def nodes(self, asked: Asked) -> Reply:
+        state = self._master.cluster.state
+        slots = sum(node.facts.slots for node in state.nodes.values() if node.live)
+        return Reply(to_plain(Nodes(tuple(report.node_statuses(state)), slots)))
+
+    async def info(self, asked: Asked) -> Reply:
+        cluster = self._master.cluster
+        return Reply(
+            to_plain(
+                MasterInfo(
+                    version=__version__,
+                    scheduler=cluster.policy.name,
+                    jobs=len(cluster.state.jobs),
+                    nodes=len(cluster.state.live_nodes()),
+                    store=self._master.store_fault,
+                )
+            )
+        )
+
+
+def _running(job: Job) -> str:
+    counts = job.parts.counts()
+    if job.ended:
+        return f"all {counts.total} parts are done"
+    return f"{counts.running + counts.placed} of {counts.total} parts are under way, {counts.done} are done"
+
+
+def _chosen(attempts: list[AttemptReport], wanted: LogAsked, job: Job) -> AttemptReport:
+    if not attempts:
+        raise BadInput(f"Part {wanted.part} of '{job.id}' has not been tried yet, so there is no log.")
+    if not wanted.number:
+        return attempts[-1]
+    for attempt in attempts:
+        if attempt.number == wanted.number:
+            return attempt
+    tried = ", ".join(str(attempt.number) for attempt in attempts)
+    raise BadInput(f"Part {wanted.part} of '{job.id}' has no attempt {wanted.number}; there are: {tried}.")

@@ -1,0 +1,104 @@
+"""What computing nodes ask the master: join, beat, report, leave."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from discomputify_core.edge import clock
+from discomputify_core.edge.calls import AskedOver, Peer
+from discomputify_core.errors import NameTaken, OurBug, Refused
+from discomputify_core.interfaces.calls import Asked, Operation, Operations, Reply
+from discomputify_core.model import events as ev
+from discomputify_core.model.codec import from_plain, to_plain
+from discomputify_core.model.ids import NodeName, check_node_name
+from discomputify_core.model.message import Beat, Join, Joined, Report
+
+if TYPE_CHECKING:
+    from discomputify_core.roles.master import MasterNode
+
+log = logging.getLogger("discomputify.master")
+
+#: Seconds between a node's beats.
+BEAT = 2.0
+
+
+def node_operations(master: MasterNode) -> Operations:
+    """Operation name -> handler."""
+    desk = _Desk(master)
+    return {
+        "node.join": Operation(desk.join),
+        "node.beat": Operation(desk.beat),
+        "node.report": Operation(desk.report, changes=True),
+        "node.leave": Operation(desk.leave),
+    }
+
+
+class _Desk:
+    def __init__(self, master: MasterNode) -> None:
+        self._master = master
+
+    async def join(self, asked: Asked) -> Reply:
+        from discomputify_core.roles.master import NodeDesk
+
+        master = self._master
+        join = from_plain(asked.data, Join)
+        facts = join.facts
+        check_node_name(facts.name)
+        peer = _peer(asked)
+        try:
+            master.cluster.check_join(facts, asked.address, clock.now())
+        except NameTaken as taken:
+            log.warning("%s", taken)
+            master.flush(ev.NodeRefused(f"{facts.name} (second)", asked.address, str(taken), clock.wall()))
+            raise
+        old = master.desks.pop(facts.name, None)
+        if old is not None:
+            if old.sender:
+                old.sender.cancel()
+            master.spawn(old.peer.close())
+        desk = master.desks[facts.name] = NodeDesk(peer, facts.session)
+        desk.sender = master.spawn(master.send_out(desk))
+        # What the node runs and nobody waits for is judged before the event, which may give attempts up.
+        master.flush(ev.NodeJoined(facts, asked.address, join.attempts, clock.wall()))
+        log.info("node %s joined from %s with %d slots", facts.name, asked.address, facts.slots)
+        stop = master.cluster.unknown_attempts(join.attempts)
+        return Reply(to_plain(Joined(facts.name, BEAT, stop)))
+
+    async def beat(self, asked: Asked) -> Reply:
+        beat = from_plain(asked.data, Beat)
+        self._master.apply(ev.NodeBeat(self._name(asked), beat.load, beat.held, clock.wall()))
+        return Reply()
+
+    async def report(self, asked: Asked) -> Reply:
+        report = from_plain(asked.data, Report)
+        name, wall = self._name(asked), clock.wall()
+        self._master.flush(
+            *(ev.AttemptStarted(name, attempt, wall) for attempt in report.started),
+            *(
+                ev.AttemptProgressed(name, p.attempt, min(max(p.fraction, 0.0), 1.0), p.note[:200])
+                for p in report.progress
+            ),
+            *(ev.AttemptEnded(name, outcome, wall) for outcome in report.ended),
+        )
+        return Reply()
+
+    async def leave(self, asked: Asked) -> Reply:
+        name = self._name(asked)
+        self._master.flush(ev.NodeLeft(name, self._master.desks[name].session))
+        log.info("node %s left as planned", name)
+        return Reply()
+
+    def _name(self, asked: Asked) -> NodeName:
+        """The name under which the asking peer joined: a node speaks for itself only."""
+        peer = _peer(asked)
+        for name, desk in self._master.desks.items():
+            if desk.peer is peer:
+                return name
+        raise Refused("This connection has not joined as a computing node.")
+
+
+def _peer(asked: Asked) -> Peer:
+    if not isinstance(asked, AskedOver) or asked.over is None:
+        raise OurBug("A request reached the master without its connection.")
+    return asked.over

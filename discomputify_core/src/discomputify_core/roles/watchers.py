@@ -1,0 +1,35 @@
+"""Those who wait for the next change of a job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+from discomputify_core.model.ids import ProcessId
+
+
+class Watchers:
+    """Futures by job, woken together."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[ProcessId, set[asyncio.Future[None]]] = defaultdict(set)
+
+    def wake(self, process_id: ProcessId) -> None:
+        """The job changed."""
+        for future in self._waiting.pop(process_id, ()):
+            if not future.done():
+                future.set_result(None)
+
+    async def wait(self, process_id: ProcessId, timeout: float) -> None:
+        """Return when the job changes, or after *timeout* seconds."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[process_id].add(future)
+        try:
+            await asyncio.wait([future], timeout=timeout)
+        finally:
+            future.cancel()
+            waiting = self._waiting.get(process_id)
+            if waiting is not None:
+                waiting.discard(future)
+                if not waiting:
+                    del self._waiting[process_id]

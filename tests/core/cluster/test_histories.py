@@ -1,0 +1,160 @@
+"""Random histories of the cluster: whatever happens, the invariants hold and every job ends."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from discomputify_core.cluster import invariants
+from discomputify_core.cluster.machine import Cluster
+from discomputify_core.model import events as ev
+from discomputify_core.model.commands import StartPart, StopAttempt
+from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
+from discomputify_core.model.job import End, JobSpec, Outcome, Request
+from discomputify_core.model.node import NodeFacts, NodeLoad
+from discomputify_core.plugins.fifo import Fifo
+
+DIGEST = "blake3:" + "cd" * 32
+NAMES = st.sampled_from(["a", "b", "c"])
+
+
+class Histories(RuleBasedStateMachine):
+    """Three nodes that run, fail, vanish, return and restart; late and repeated reports among them."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.cluster = Cluster(Fifo())
+        self.now = 0.0
+        self.sessions: dict[str, int] = {}
+        #: What each node really runs.
+        self.running: dict[str, dict[AttemptId, StartPart]] = {"a": {}, "b": {}, "c": {}}
+        self.over: list[tuple[str, Outcome]] = []
+        self.jobs = 0
+        self.committed: dict[tuple[str, int], int] = {}
+        self.join("a")
+
+    def do(self, *events: ev.Event) -> None:
+        for command in self.cluster.handle(*events, now=self.now):
+            if isinstance(command, StartPart):
+                self.running[command.node][command.attempt] = command
+            elif isinstance(command, StopAttempt):
+                self.running[command.node].pop(command.attempt, None)
+                self.do(ev.AttemptEnded(command.node, Outcome(command.attempt, End.STOPPED)))
+
+    def live(self, name: str) -> bool:
+        node = self.cluster.state.nodes.get(NodeName(name))
+        return node is not None and node.live
+
+    def session(self, name: str) -> str:
+        return f"s{self.sessions.get(name, 0)}"
+
+    @rule(name=NAMES)
+    def join(self, name: str) -> None:
+        facts = NodeFacts(
+            NodeName(name),
+            slots=3,
+            memory=100,
+            resources={"gpu": 1} if name == "b" else {},
+            cache_limit=1 << 30,
+            session=self.session(name),
+        )
+        attempts = tuple(self.running[name])
+        self.do(ev.NodeJoined(facts, f"{name}:1", attempts))
+        for attempt in self.cluster.unknown_attempts(attempts):
+            self.running[name].pop(attempt, None)
+
+    @rule(name=NAMES)
+    def restart(self, name: str) -> None:
+        self.running[name].clear()
+        self.sessions[name] = self.sessions.get(name, 0) + 1
+        self.join(name)
+
+    @rule(name=NAMES)
+    def cut(self, name: str) -> None:
+        self.do(ev.NodeCut(NodeName(name), self.session(name)))
+
+    @rule(name=NAMES)
+    def leave(self, name: str) -> None:
+        if self.live(name):
+            self.running[name].clear()
+        self.do(ev.NodeLeft(NodeName(name), self.session(name)))
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 3.0, 30.0]))
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+        for name in self.running:
+            if self.live(name) and seconds < 10:
+                self.do(ev.NodeBeat(NodeName(name), NodeLoad()))
+        self.do(ev.Tick(self.now))
+
+    @rule(
+        parts=st.integers(1, 12),
+        cpus=st.integers(1, 3),
+        memory=st.sampled_from([0, 40]),
+        gpu=st.booleans(),
+        attempts=st.integers(1, 3),
+        priority=st.integers(0, 2),
+    )
+    def submit(self, parts: int, cpus: int, memory: int, gpu: bool, attempts: int, priority: int) -> None:
+        self.jobs += 1
+        process_id = ProcessId(f"job{self.jobs}")
+        request = Request(cpus, memory, {"gpu": 1} if gpu else {})
+        spec = JobSpec(
+            process_id, "k", parts, DIGEST, request=request, attempts=attempts, lost_attempts=2, priority=priority
+        )
+        self.do(ev.JobSubmitted(spec, self.now))
+        self.do(ev.TreeChecked(process_id, "k"))
+
+    @precondition(lambda self: any(self.running.values()))
+    @rule(data=st.data(), end=st.sampled_from([End.DONE, End.DONE, End.DONE, End.EXIT, End.BROKEN, End.RETURNED]))
+    def end(self, data: st.DataObject, end: End) -> None:
+        name = data.draw(st.sampled_from([name for name, held in self.running.items() if held]))
+        attempt = data.draw(st.sampled_from(list(self.running[name])))
+        start = self.running[name].pop(attempt)
+        outcome = Outcome(attempt, end, manifest=DIGEST if end is End.DONE else "")
+        self.over.append((name, outcome))
+        known = attempt in self.cluster.state.attempts
+        if data.draw(st.booleans()):
+            self.do(ev.AttemptStarted(NodeName(name), attempt))
+        self.do(ev.AttemptEnded(NodeName(name), outcome))
+        if known and end is End.DONE:
+            key = (start.spec.process_id, start.part)
+            self.committed[key] = self.committed.get(key, 0) + 1
+
+    @precondition(lambda self: self.over)
+    @rule(data=st.data())
+    def repeat(self, data: st.DataObject) -> None:
+        name, outcome = data.draw(st.sampled_from(self.over))
+        self.do(ev.AttemptEnded(NodeName(name), outcome))
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def stop(self, data: st.DataObject) -> None:
+        self.do(ev.JobStopAsked(ProcessId(f"job{data.draw(st.integers(1, self.jobs))}")))
+
+    @invariant()
+    def holds(self) -> None:
+        if hasattr(self, "cluster"):
+            invariants.check(self.cluster.state)
+
+    def teardown(self) -> None:
+        """Calm weather: with all nodes there and everything going well, every job ends."""
+        if not hasattr(self, "cluster"):
+            return
+        for name in self.running:
+            self.join(name)
+        while any(self.running.values()):
+            for name, held in self.running.items():
+                for attempt in list(held):
+                    held.pop(attempt)
+                    self.do(ev.AttemptEnded(NodeName(name), Outcome(attempt, End.DONE, manifest=DIGEST)))
+            self.holds()
+        assert all(job.ended for job in self.cluster.state.jobs.values())
+        assert all(count == 1 for count in self.committed.values())
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
