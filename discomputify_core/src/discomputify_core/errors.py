@@ -38,13 +38,16 @@ for programs; both travel between machines (:func:`to_wire`, :func:`from_wire`).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+TYPE_CHECKING = False  # the module typing costs ten milliseconds, which every part would pay
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 __all__ = [
     "AddressInUse",
     "BadConf",
     "BadInput",
     "BadPath",
+    "BadProgress",
     "BlobDamaged",
     "BlobMissing",
     "CanNotGoUpInDirectory",
@@ -232,6 +235,10 @@ class FileNotFoundAtInputPath(FileNotFound):
 
 class CanNotOpenFileAtOutputPath(ProgramError, OSError):
     """An output cannot be opened."""
+
+
+class BadProgress(ProgramError, ValueError):
+    """A progress that is not a number, or a note that is not text."""
 
 
 def _tree(cls: type[DiscomputifyError]) -> dict[str, type[DiscomputifyError]]:

@@ -11,10 +11,12 @@ so that only the plugins a role uses are imported.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pluggy
 
-from discomputify_core.model.events import Event
+if TYPE_CHECKING:  # every command that asks for plugins pays for imports here
+    from discomputify_core.model.events import Event
 
 PROJECT = "discomputify"
 
@@ -55,9 +57,10 @@ def discomputify_register_schedulers() -> Registration:
 
 @hookspec
 def discomputify_register_roles() -> Registration:
-    """Name the roles of this plugin, subclasses of ``interfaces.role.ServiceRole``; ``discomputify run NAME`` starts one.
+    """Name the roles of this plugin, subclasses of ``interfaces.role.ServiceRole``.
 
-    When, by whom and errors: as for transports. The names of core's own roles cannot be taken.
+    ``discomputify run NAME`` starts one. When, by whom and errors: as for transports. The names of core's own
+    roles cannot be taken.
     """
     return {}
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def run(main: Coroutine[Any, Any, T], deadline: float = 30.0) -> T:
@@ -20,6 +22,16 @@ def run(main: Coroutine[Any, Any, T], deadline: float = 30.0) -> T:
         return await asyncio.wait_for(main, deadline)
 
     return asyncio.run(bounded())
+
+
+def async_test(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """*test*, a coroutine function, as a plain test that :func:`run` runs with a deadline of a minute."""
+
+    @functools.wraps(test)
+    def plain(*args: P.args, **kwargs: P.kwargs) -> None:
+        run(test(*args, **kwargs), deadline=60.0)
+
+    return plain
 
 
 async def until(condition: Callable[[], T | Awaitable[T]], deadline: float = 10.0, step: float = 0.01) -> T:

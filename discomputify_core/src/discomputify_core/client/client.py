@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +17,13 @@ from typing import Any, TypeVar
 from discomputify_core.client.fetching import Fetching
 from discomputify_core.client.results import Fetched, Submitted, Upload
 from discomputify_core.edge import clock, trees
-from discomputify_core.edge.connect import Connection, master_address
+from discomputify_core.edge.connect import Connection, hello, master_address
+from discomputify_core.edge.opening import Loaded, need_conf
 from discomputify_core.errors import BadInput, JobExists, NoSuchJob, Unreachable
-from discomputify_core.interfaces.files import FileStore, Moved
+from discomputify_core.interfaces.files import Blob, FileStore, Moved
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.files import check_digest
-from discomputify_core.model.ids import check_parts, check_process_id
+from discomputify_core.model.ids import ProcessId, check_parts, check_process_id
 from discomputify_core.model.inputs import most_bytes_of_a_part, requirements_in
 from discomputify_core.model.job import AttemptReport, JobSpec, JobStatus, Request
 from discomputify_core.model.message import (
@@ -38,6 +40,8 @@ from discomputify_core.model.node import NodeStatus
 
 T = TypeVar("T")
 
+#: Kinds of plugins that a client uses.
+NEEDED = ("transport", "store")
 #: Seconds in which the first answer must come: a command that cannot reach its cluster ends after this.
 FIRST_CONTACT = 8.0
 #: Seconds for later answers: a master that restarts is waited for.
@@ -50,13 +54,12 @@ class Client:
     """A client of one cluster. An asynchronous context manager.
 
     Args:
-        connection: ways to the cluster; ``Client.from_conf`` makes one.
+        loaded: a conf opened with its transport and store; :meth:`from_conf` opens one.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._hello = connection.hello("client", _user_at_host())
-        self._master = connection.link(master_address(connection.conf), "master_node", self._hello)
+    def __init__(self, loaded: Loaded) -> None:
+        self._connection = Connection(loaded, hello("client", _user_at_host()))
+        self._master = self._connection.master()
         self._store: FileStore | None = None
         self._met = False
 
@@ -70,9 +73,7 @@ class Client:
         Raises:
             BadConf: the conf cannot be used, or there is none.
         """
-        from discomputify_core.edge.assemble import connection_from
-
-        return cls(connection_from(Path(conf) if conf is not None else None))
+        return cls(need_conf(Path(conf) if conf is not None else None, NEEDED))
 
     async def __aenter__(self) -> Client:
         return self
@@ -88,7 +89,7 @@ class Client:
     def store(self) -> FileStore:
         """The cluster's store."""
         if self._store is None:
-            self._store = self._connection.store(self._hello)
+            self._store = self._connection.store()
         return self._store
 
     async def _ask(self, operation: str, question: Any, kind: type[T], timeout: float = 0.0) -> T:
@@ -172,7 +173,7 @@ class Client:
         )
         status = await self._ask("job.submit", spec, JobStatus)
         upload = Upload(up.files, up.bytes, up.blobs_sent, up.bytes_sent)
-        return Submitted(status, upload, tuple(scan.ignored))
+        return Submitted(status, upload, scan.ignored)
 
     async def scan(self, folder: Path) -> trees.Scan:
         """What would be uploaded of *folder*.
@@ -181,8 +182,9 @@ class Client:
             BadInput: it is missing, empty or has no main.py, or holds what may not be uploaded.
         """
         conf = self._connection.conf
-        hasher = self._connection.store_class.hasher
-        return await asyncio.to_thread(_scan, folder, hasher, conf.output_path)
+        used = self._connection.loaded.path
+        also = {used: "it is the conf in use"} if used else {}
+        return await asyncio.to_thread(_scan, folder, self.store.hasher, conf.output_path, also)
 
     async def plan(self, folder: Path | str, process_id: str = "plan") -> trees.Plan:
         """What an upload of *folder* would send, and what it would leave out. Changes nothing."""
@@ -314,7 +316,7 @@ class Client:
     async def _kept_log(self, process_id: str, manifest: str, stream: str) -> bytes:
         if not manifest:
             return b""
-        return await trees.read_file(self.store, check_process_id(process_id), check_digest(manifest), f"logs/{stream}")
+        return await _read_file(self.store, check_process_id(process_id), manifest, f"logs/{stream}")
 
     # --- ending -------------------------------------------------------------------------------------
 
@@ -363,18 +365,21 @@ class Client:
         return await self._ask(operation, question, kind)
 
 
-def _scan(folder: Path, hasher: Any, output_path: str) -> trees.Scan:
-    if not folder.exists():
-        raise BadInput(f"The program directory '{folder}' does not exist.")
-    if not folder.is_dir():
-        raise BadInput(f"'{folder}' is a file; submit takes the folder that holds main.py.")
-    names = sorted(entry.name for entry in folder.iterdir())
-    if not names:
-        raise BadInput(f"The program directory '{folder}' is empty; it must hold main.py.")
-    if not (folder / "main.py").is_file():
-        found = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-        raise BadInput(f"The program directory '{folder}' has no main.py. Found: {found}.")
-    return trees.scan(folder, hasher=hasher, output_path=output_path)
+async def _read_file(store: FileStore, process_id: ProcessId, manifest: str, path: str) -> bytes:
+    """The bytes of one small file of a tree, b"" if it is not there."""
+    tree = await store.manifest(process_id, check_digest(manifest))
+    entry = next((entry for entry in tree.files if entry.path == path), None)
+    if entry is None:
+        return b""
+    with tempfile.TemporaryDirectory(prefix="discomputify-") as folder:
+        target = Path(folder) / "file"
+        await store.get(process_id, [Blob(check_digest(entry.digest), entry.size, target)])
+        return await asyncio.to_thread(target.read_bytes)
+
+
+def _scan(folder: Path, hasher: Any, output_path: str, also: Mapping[Path, str]) -> trees.Scan:
+    trees.check_program(folder)
+    return trees.scan(folder, hasher=hasher, output_path=output_path, also_ignored=also)
 
 
 def _requirements(folder: Path) -> tuple[str, ...]:

@@ -130,8 +130,8 @@ class Fetching:
             await self._store.get(self._status.process_id, blobs, self._moved)
 
 
-def prepare(folder: Path) -> None:
-    """Make *folder* the home of a job's outputs.
+def prepare(folder: Path, look_only: bool = False) -> None:
+    """Make *folder* the home of a job's outputs; with *look_only* only find out whether it could be.
 
     Raises:
         BadInput: it holds something else, which a fetch would mix with outputs.
@@ -145,6 +145,8 @@ def prepare(folder: Path) -> None:
                 f"The folder '{folder}' exists and does not hold outputs of an earlier fetch. "
                 f"Choose another --out or another process id."
             )
+        if look_only:
+            return
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         (folder / trees.JOB_MARK).touch()
     except OSError as error:

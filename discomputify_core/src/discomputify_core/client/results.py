@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from discomputify_core.edge.trees import Ignored
 from discomputify_core.model.job import JobStatus
 
 
@@ -25,8 +26,8 @@ class Submitted:
 
     status: JobStatus
     upload: Upload
-    #: Paths that were left out, each with the reason.
-    ignored: tuple[tuple[str, str], ...] = ()
+    #: What was left out, and why.
+    ignored: tuple[Ignored, ...] = ()
 
 
 @attrs.frozen

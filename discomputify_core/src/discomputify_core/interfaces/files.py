@@ -70,6 +70,11 @@ class FileStore(ABC):
         """*query* asks QUERY_NODE (small questions), *files* asks FTP_NODE (bodies of files)."""
 
     @classmethod
+    def check(cls, conf: Conf, options: Any) -> Sequence[str]:
+        """What of the conf this store cannot use: as ``Transport.check``."""
+        return ()
+
+    @classmethod
     @abstractmethod
     def hasher(cls) -> Hasher:
         """A new hasher of the store's algorithm."""
@@ -115,9 +120,9 @@ class FileStore(ABC):
 
     @abstractmethod
     async def get(self, process_id: ProcessId, blobs: Sequence[Blob], moved: Moved | None = None) -> None:
-        """Fetch blobs of trees of the job into their local paths (their folders exist); each file appears complete and verified or not at all.
+        """Fetch blobs of trees of the job into their local paths, whose folders exist.
 
-        Resumes within the call after a cut connection.
+        Each file appears complete and verified or not at all. Resumes within the call after a cut connection.
 
         Raises:
             BlobMissing: the store lacks one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -80,6 +80,10 @@ class Transport(ABC):
     name: ClassVar[str]
     options: ClassVar[type | None] = None
 
+    #: Told of every authenticated peer that a listener refused (another major version): what it said of itself, its
+    #: address, and why. Set by a role that shows them; a transport that refuses nobody never calls it.
+    on_refused: Callable[[Hello, str, str], None] | None = None
+
     @abstractmethod
     def __init__(self, conf: Conf, options: Any) -> None:
         """*options* is an instance of ``type(self).options``, or None.
@@ -87,6 +91,16 @@ class Transport(ABC):
         Raises:
             BadConf: the conf cannot be used with this transport (keys…).
         """
+
+    @classmethod
+    def check(cls, conf: Conf, options: Any) -> Sequence[str]:
+        """What of the conf this transport cannot use: one sentence per mistake, each ending in `` @ KEY``.
+
+        Asked before an instance is made, so that all mistakes of a conf are shown together. Opens nothing.
+        Where *conf* has other mistakes, the wrong values are at their defaults. ``__init__`` raises BadConf
+        for the same mistakes.
+        """
+        return ()
 
     @abstractmethod
     async def listen(self, address: Address, hello: Hello, serve: Serve) -> Listener:

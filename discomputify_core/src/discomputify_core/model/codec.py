@@ -20,7 +20,9 @@ T = TypeVar("T")
 
 
 def _exactly(kind: type, name: str) -> Any:
-    def structure(value: Any, _: Any) -> Any:
+    def structure(value: Any, target: Any) -> Any:
+        if isinstance(target, type) and issubclass(target, enum.Enum):
+            return target(value)
         if type(value) is kind:
             return value
         raise TypeError(f"expected {name}, got {shown(value)}")
@@ -48,9 +50,6 @@ def make_converter() -> cattrs.Converter:
     converter.register_structure_hook(bool, _exactly(bool, "true or false"))
     converter.register_structure_hook(bytes, _exactly(bytes, "bytes"))
     converter.register_structure_hook(float, _float)
-    converter.register_structure_hook_func(
-        lambda t: isinstance(t, type) and issubclass(t, enum.Enum), lambda v, t: t(v)
-    )
     converter.register_unstructure_hook_factory(
         attrs.has, lambda cls: make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True)
     )

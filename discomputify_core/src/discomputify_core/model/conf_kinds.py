@@ -47,7 +47,9 @@ class Kind:
 def shown(value: object, secret: bool = False) -> str:
     """*value* as an error message shows it; a *secret* only by its type and length."""
     if isinstance(value, str) and secret:
-        return f"{len(value)} characters" + ("" if value.isascii() else ", not all of them ASCII")
+        return f"{len(value)} character{'' if len(value) == 1 else 's'}" + (
+            "" if value.isascii() else ", not all of them ASCII"
+        )
     if isinstance(value, Mapping):
         return "an object"
     if isinstance(value, list):

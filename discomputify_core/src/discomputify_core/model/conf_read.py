@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -33,14 +33,18 @@ class Reading:
 
     conf: Conf
     #: Keys (``MASTER_PORT``) and options (``tcp.NAME``) that the data gave; the others are at their defaults.
-    given: frozenset[str]
-    problems: tuple[Problem, ...]
-    warnings: tuple[str, ...]
+    given: frozenset[str] = frozenset()
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def wrong(self) -> frozenset[str]:
         """Keys that have a problem."""
         return frozenset(problem.key for problem in self.problems)
+
+    def also(self, problems: Iterable[Problem], warnings: Iterable[str]) -> Reading:
+        """This reading with what somebody else found."""
+        return attrs.evolve(self, problems=(*self.problems, *problems), warnings=(*self.warnings, *warnings))
 
 
 def parse(text: str, name: str) -> tuple[dict[str, Any], tuple[Problem, ...]]:
@@ -62,7 +66,7 @@ def parse(text: str, name: str) -> tuple[dict[str, Any], tuple[Problem, ...]]:
     try:
         data = json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
-        raise _not_json(name, f"line {error.lineno}, column {error.colno}: {_hint(error)}") from error
+        raise _not_json(name, _hint(error)) from error
     except RecursionError as error:
         raise _not_json(name, "it is nested too deeply") from error
     except ValueError as error:  # a number of thousands of digits
@@ -77,16 +81,21 @@ def _not_json(name: str, why: str) -> BadConf:
 
 
 def _hint(error: json.JSONDecodeError) -> str:
-    """The parser's message in plain words, with the usual cause where it is known."""
-    before = error.doc[: error.pos].rstrip()
-    after = error.doc[error.pos : error.pos + 2]
-    if not error.doc.strip():
+    """The parser's message with its place, in plain words where the usual cause is known."""
+    text, at = error.doc, error.pos
+    if not text.strip():
         return "the file is empty"
-    if before.endswith(",") and after[:1] in ("}", "]"):
-        return "a comma before the closing bracket, where JSON allows none"
-    if after in ("//", "/*") or after[:1] == "#":
-        return "a comment, which JSON does not have"
-    return error.msg[:1].lower() + error.msg[1:]
+    # Some Pythons point at a comma too many, others at what follows it.
+    comma = at if text[at : at + 1] == "," else len(text[:at].rstrip()) - 1
+    if text[comma : comma + 1] == "," and text[comma + 1 :].lstrip()[:1] in ("}", "]"):
+        return f"{_place(text, comma)}: a comma before the closing bracket, where JSON allows none"
+    if text.startswith(("//", "/*", "#"), at):
+        return f"{_place(text, at)}: a comment, which JSON does not have"
+    return f"{_place(text, at)}: {error.msg[:1].lower()}{error.msg[1:]}"
+
+
+def _place(text: str, at: int) -> str:
+    return f"line {text.count(chr(10), 0, at) + 1}, column {at - text.rfind(chr(10), 0, at)}"
 
 
 def read(data: Mapping[str, Any], options: Options, installed: Collection[str] = ()) -> Reading:
@@ -118,6 +127,16 @@ def read(data: Mapping[str, Any], options: Options, installed: Collection[str] =
     conf = Conf(**values.arguments, sections=sections)
     between = _between(conf, frozenset(problem.key for problem in values.problems))
     return Reading(conf, frozenset(values.given), (*values.problems, *between), tuple(warnings))
+
+
+def with_sections(conf: Conf, options: Options) -> Reading:
+    """*conf*, made in memory, with the sections of *options* read: given as plain data, as instances or not at all."""
+    values, sections = Values(), dict(conf.sections)
+    for name, cls in options.items():
+        given = conf.sections.get(name, {})
+        if cls is None or not isinstance(given, cls):
+            _section(name, cls, given, values, sections)
+    return Reading(attrs.evolve(conf, sections=sections), frozenset(values.given), tuple(values.problems))
 
 
 def _section(name: str, described: type | None, value: Any, values: Values, sections: dict[str, Any]) -> None:

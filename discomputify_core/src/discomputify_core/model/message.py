@@ -130,6 +130,17 @@ class Work:
     drop: tuple[ProcessId, ...] = ()
 
 
+@attrs.frozen
+class LogPiece:
+    """``node.log``: bytes of a running attempt's stream; the answer's body."""
+
+    attempt: AttemptId
+    #: "out" or "err"
+    stream: str
+    offset: int
+    limit: int
+
+
 # --- client -> master ---------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from discomputify_core.model.message import (
     AboutJob,
     Log,
     LogAsked,
+    LogPiece,
     MasterInfo,
     Nodes,
     OutputsAsked,
@@ -112,12 +113,7 @@ class _Desk:
         desk = self._master.desks.get(node)
         if desk is None:
             return Reply(to_plain(Log(attempt.attempt, attempt.number, next=wanted.offset)))
-        question = {
-            "attempt": attempt.attempt,
-            "stream": wanted.stream,
-            "offset": wanted.offset,
-            "limit": wanted.limit,
-        }
+        question = to_plain(LogPiece(attempt.attempt, wanted.stream, wanted.offset, wanted.limit))
         try:
             piece = await desk.peer.call("node.log", question, timeout=LOG_TIMEOUT)
         except ChannelClosed:

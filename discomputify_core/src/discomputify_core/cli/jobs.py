@@ -1,0 +1,161 @@
+"""Commands about jobs: status, logs, wait, stop, fetch, clear."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from discomputify_core.cli import common
+from discomputify_core.cli.output import note, say, say_json, table
+from discomputify_core.cli.progress import Display
+from discomputify_core.cli.shown import counts_line, job_lines, plain, size, when
+from discomputify_core.client.client import NEEDED, Client
+from discomputify_core.model.job import JobState, JobStatus
+
+T = TypeVar("T")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def with_client(work: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+    """Do *work* with a client of this command line's cluster."""
+    loaded = common.need_conf(NEEDED)
+
+    async def connected() -> T:
+        async with Client(loaded) as client:
+            return await work(client)
+
+    return asyncio.run(connected())
+
+
+@click.command()
+@click.argument("process_id", metavar="[ID]", required=False)
+@as_json
+def status(process_id: str | None, as_json: bool) -> int:
+    """Show all jobs, or one with its failures and warnings."""
+    if process_id is not None:
+        found = with_client(lambda client: client.status(process_id))
+        _show(found, as_json)
+        return 0
+    jobs = with_client(lambda client: client.jobs())
+    if as_json:
+        say_json([plain(job) for job in jobs])
+        return 0
+    rows = [_row(job) for job in jobs]
+    table(["PROCESS_ID", "STATE", "DONE", "SUBMITTED", "OWNER", "REASON"], rows)
+    return 0
+
+
+def _row(job: JobStatus) -> list[str]:
+    done = f"{job.parts.done}/{job.parts.total}"
+    return [job.process_id, job.state.value, done, when(job.submitted_at), job.owner, job.reason]
+
+
+def _show(found: JobStatus, as_json: bool) -> None:
+    if as_json:
+        say_json(plain(found))
+        return
+    for line in job_lines(found):
+        say(line)
+
+
+@click.command()
+@click.argument("process_id", metavar="ID")
+@click.option("--part", type=click.IntRange(1), default=1, metavar="K", help="Which part (default 1).")
+@click.option("--attempt", type=click.IntRange(1), metavar="A", help="Which attempt (default: the newest).")
+@click.option("--stream", type=click.Choice(["both", "out", "err"]), default="both", help="Which stream.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the attempt has ended.")
+def logs(process_id: str, part: int, attempt: int | None, stream: str, follow: bool) -> int:
+    """Show what a part wrote: its stdout on stdout, its stderr on stderr."""
+
+    async def show(client: Client) -> None:
+        wanted = ("out", "err") if stream == "both" else (stream,)
+        copies = [_copy(client, process_id, part, attempt or 0, each, follow) for each in wanted]
+        if follow:
+            await asyncio.gather(*copies)
+        else:
+            for copy in copies:
+                await copy
+
+    with_client(show)
+    return 0
+
+
+async def _copy(client: Client, process_id: str, part: int, attempt: int, stream: str, follow: bool) -> None:
+    to = sys.stderr.buffer if stream == "err" else sys.stdout.buffer
+    async for piece in client.logs(process_id, part, attempt=attempt, stream=stream, follow=follow):
+        to.write(piece)
+        to.flush()
+
+
+@click.command()
+@click.argument("process_id", metavar="ID")
+@click.option("--timeout", type=click.FloatRange(0), metavar="S", help="Seconds after which to give up (exit 4).")
+@as_json
+def wait(process_id: str, timeout: float | None, as_json: bool) -> int:
+    """Wait for a job's end. Exit 0: all parts done; 1: failed or stopped; 4: --timeout ran out."""
+
+    async def watch(client: Client) -> JobStatus:
+        with Display(quiet=as_json) as display:
+            return await client.wait(process_id, timeout, display.job)
+
+    try:
+        ended = with_client(watch)
+    except KeyboardInterrupt:
+        note(f"\ninterrupted; '{process_id}' goes on")
+        return 130
+    _show(ended, as_json)
+    if not ended.ended:
+        return 4
+    return 0 if ended.state is JobState.DONE else 1
+
+
+@click.command()
+@click.argument("process_id", metavar="ID")
+@as_json
+def stop(process_id: str, as_json: bool) -> int:
+    """End a job's processes and their children."""
+    stopped = with_client(lambda client: client.stop(process_id))
+    if as_json:
+        say_json(plain(stopped))
+    elif stopped.ended:
+        say(f"{process_id}: {stopped.state.value}, {counts_line(stopped.parts)}")
+    else:
+        say(f"{process_id}: is being stopped; {stopped.reason}")
+    return 0
+
+
+@click.command()
+@click.argument("process_id", metavar="ID")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(), metavar="D", help="Where to (default: here).")
+@click.option("--part", type=click.IntRange(1), metavar="K", help="Only this part.")
+@as_json
+def fetch(process_id: str, out: Path, part: int | None, as_json: bool) -> int:
+    """Bring outputs and logs of a job's done parts here, into D/ID."""
+    fetched = with_client(lambda client: client.fetch(process_id, out, part))
+    if as_json:
+        say_json(plain(fetched))
+    else:
+        say(f"{fetched.folder}: {fetched.parts} parts, {fetched.files} files ({size(fetched.bytes)})")
+    return 0
+
+
+@click.command()
+@click.argument("process_id", metavar="ID")
+@as_json
+def clear(process_id: str, as_json: bool) -> int:
+    """Remove an ended job and all that is kept of it: program, outputs, logs."""
+    with_client(lambda client: client.clear(process_id))
+    if as_json:
+        say_json({"process_id": process_id, "cleared": True})
+    else:
+        say(f"{process_id}: cleared")
+    return 0
+
+
+__all__ = ["clear", "fetch", "logs", "status", "stop", "wait", "with_client"]

@@ -1,0 +1,330 @@
+"""The computing node: joins the master, runs the parts it is given, tells how they ended.
+
+Here: the connection to the master and who runs what. Not here: the steps of one attempt (attempt.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+
+from discomputify_core.edge import clock
+from discomputify_core.edge.calls import Peer
+from discomputify_core.edge.connect import Connection, hello, master_address
+from discomputify_core.edge.machine import memory, owner, usable_cpus
+from discomputify_core.edge.names import node_name, this_machine
+from discomputify_core.edge.opening import Loaded
+from discomputify_core.edge.places import default_cache_limit, default_folder
+from discomputify_core.errors import BadInput, DiscomputifyError, NameTaken, Refused, Unreachable
+from discomputify_core.interfaces.calls import Asked, Operation, Reply
+from discomputify_core.model.codec import from_plain, to_plain
+from discomputify_core.model.files import Manifest, check_digest
+from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
+from discomputify_core.model.job import End, JobSpec, Outcome
+from discomputify_core.model.message import Beat, Join, Joined, LogPiece, Report, Work
+from discomputify_core.roles import facts as node_facts
+from discomputify_core.roles.agent_server import AgentServer
+from discomputify_core.roles.attempt import PartAttempt, Tools
+from discomputify_core.roles.cache import BlobCache
+from discomputify_core.roles.disk import FolderLock
+from discomputify_core.roles.indices import Indices
+from discomputify_core.roles.load import LoadMeter
+from discomputify_core.roles.reports import Reports
+from discomputify_core.roles.runner import Runner
+from discomputify_core.roles.workspace import sweep
+
+log = logging.getLogger("discomputify.node")
+
+#: Seconds for one try to reach the master, and between two lines in the log about a master that is away.
+REACH, REMIND = 5.0, 60.0
+#: Seconds that a name may be taken by a predecessor that the master still believes alive.
+NAME_PATIENCE = 10.0
+#: Seconds for a report, a beat, a farewell.
+TELL = 60.0
+#: Seconds for running parts to end when the node stops as planned.
+PLANNED = 5.0
+#: Most bytes of a log handed over at once.
+MAX_LOG = 4 * 1024 * 1024
+
+
+class ComputingNode:
+    """The role ``computing_node``.
+
+    Args:
+        loaded: a conf opened with its transport and store.
+        name: what ``--name`` said.
+        slots: what ``--slots`` said.
+    """
+
+    name = "computing_node"
+
+    def __init__(self, loaded: Loaded, name: str | None = None, slots: int | None = None) -> None:
+        conf = loaded.conf
+        self._loaded = loaded
+        self._slots = slots or conf.slots or usable_cpus()
+        self.node = node_name(conf, this_machine(), name)
+        self._connection = Connection(loaded, hello("computing_node", self.node))
+        self._link = self._connection.master(
+            operations={"node.work": Operation(self._work), "node.log": Operation(self._log)}, greet=self._join
+        )
+        self._reports = Reports(self._tell)
+        self._runner = Runner()
+        self._agent = AgentServer()
+        self._tools: Tools | None = None
+        self._lock: FolderLock | None = None
+        self._cache: BlobCache | None = None
+        self._indices = Indices(conf.resources)
+        self._specs: dict[ProcessId, JobSpec] = {}
+        self._manifests: dict[ProcessId, asyncio.Task[Manifest]] = {}
+        self._attempts: dict[AttemptId, PartAttempt] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._attempting: set[asyncio.Task[None]] = set()
+        self._beat_every = 2.0
+        self._joined: asyncio.Future[None] | None = None
+        self._leaving = False
+
+    # --- life ---------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Prepare everything and begin to look for the master; does not wait for it.
+
+        Raises:
+            BadConf: PYTHON cannot run, or another node uses the same folders.
+            DiskError: a folder cannot be used.
+        """
+        try:
+            self._tools = await self._prepare()
+        except BaseException:
+            # Also when cancelled: locks and processes are given back.
+            await self._tidy()
+            raise
+        self._joined = asyncio.get_running_loop().create_future()
+        for work in (self._stay_joined(), self._beats(), self._reports.run()):
+            self._spawn(work)
+
+    async def _prepare(self) -> Tools:
+        conf = self._loaded.conf
+        work = Path(conf.work_path or default_folder("work")) / _folder_name(self.node)
+        self._lock = FolderLock(work, "WORK_PATH")
+        await asyncio.to_thread(self._lock.take)
+        await asyncio.to_thread(sweep, work)
+        cache_folder = Path(conf.cache_path or default_folder("cache")) / _folder_name(self.node)
+        limit = int(conf.cache_limit or 0) or await asyncio.to_thread(default_cache_limit, cache_folder)
+        self._cache = cache = BlobCache(cache_folder, limit)
+        await asyncio.to_thread(cache.open)
+        facts = await asyncio.to_thread(
+            lambda: node_facts.facts(
+                conf,
+                self.node,
+                slots=self._slots,
+                memory=memory(),
+                owner=owner(),
+                cache_limit=limit,
+                session=clock.token(),
+            )
+        )
+        await self._runner.start()
+        await self._agent.start()
+        return Tools(facts, work, cache, self._connection.store(), self._runner, self._agent, self._reports)
+
+    async def joined(self, timeout: float | None = None) -> None:
+        """Wait until the master accepted this node.
+
+        Raises:
+            Refused: it refused.
+            Unreachable: nothing in *timeout* seconds.
+        """
+        if self._joined is None:
+            raise Unreachable("The node was not started.")
+        done, _ = await asyncio.wait([self._joined], timeout=timeout)
+        if not done:
+            raise Unreachable(f"The master at {master_address(self._loaded.conf)} did not answer within {timeout} s.")
+        self._joined.result()
+
+    async def close(self) -> None:
+        """Stop as planned: parts are given back, which costs them nothing. Idempotent."""
+        if not self._leaving:
+            self._leaving = True
+            running = list(self._attempts.values())
+            if running:
+                log.info("stopping; %d parts are given back", len(running))
+            await asyncio.gather(*(each.stop(End.RETURNED, f"{self.node} stops as planned") for each in running))
+            if self._attempting:
+                await asyncio.wait(self._attempting, timeout=PLANNED)
+            if self._link.peer is not None:
+                await self._farewell()
+        await self._tidy()
+
+    async def _farewell(self) -> None:
+        await self._reports.drained(PLANNED)
+        try:
+            await self._link.call("node.leave", timeout=PLANNED)
+        except DiscomputifyError as error:
+            log.warning("the master was not told that this node stops: %s", error)
+
+    async def _tidy(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        for manifest in self._manifests.values():
+            manifest.cancel()
+        await asyncio.gather(*self._tasks, *self._manifests.values(), return_exceptions=True)
+        self._manifests.clear()
+        await self._connection.close()
+        await self._runner.close()
+        await self._agent.close()
+        self._tools = None
+        if self._cache is not None:
+            await self._cache.close()
+            self._cache = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    # --- the master ---------------------------------------------------------------------------------
+
+    async def _stay_joined(self) -> None:
+        """Be connected, always; say so when the master is away for long."""
+        began, reminded = clock.now(), 0.0
+        while True:
+            try:
+                peer = await self._link.connect(REACH)
+                self._accepted(None)
+                await peer.closed.wait()
+                log.warning("the connection to the master closed (%s); parts go on", peer.reason)
+                began = clock.now()
+            except NameTaken as taken:
+                if clock.now() - began > NAME_PATIENCE:
+                    self._accepted(taken)
+                await asyncio.sleep(1.0)
+            except Refused as refused:
+                self._accepted(refused)
+                await asyncio.sleep(REACH)
+            except DiscomputifyError as error:
+                if clock.now() - reminded > REMIND:
+                    reminded = clock.now()
+                    log.warning("no master yet, trying again: %s", error)
+                await asyncio.sleep(clock.jittered(1.0))
+
+    def _accepted(self, error: DiscomputifyError | None) -> None:
+        if self._joined is None or self._joined.done():
+            if error is not None:
+                log.warning("%s", error)
+        elif error is None:
+            self._joined.set_result(None)
+        else:
+            self._joined.set_exception(error)
+
+    async def _join(self, peer: Peer) -> None:
+        """The first thing said on every connection: who this is and what runs here."""
+        if self._tools is None:
+            raise Refused("This node is stopping.")
+        attempts = tuple(dict.fromkeys((*self._attempts, *self._reports.unsent)))
+        reply = await peer.call("node.join", to_plain(Join(self._tools.facts, attempts)), timeout=REACH)
+        joined = from_plain(reply.data, Joined)
+        self._beat_every = joined.beat
+        for attempt in joined.stop:
+            self._reports.forget(attempt)
+            if attempt in self._attempts:
+                self._spawn(self._attempts[attempt].stop(End.STOPPED, "the master does not wait for it any more"))
+        log.info("joined the master at %s as %s", peer.channel.address, self.node)
+
+    async def _tell(self, report: Report) -> None:
+        await self._link.call("node.report", to_plain(report), timeout=TELL)
+
+    async def _beats(self) -> None:
+        meter = LoadMeter()
+        while True:
+            await asyncio.sleep(self._beat_every)
+            peer, tools = self._link.peer, self._tools
+            if peer is None or tools is None:
+                continue
+            beat = Beat(meter.load(), tuple(tools.cache.holdings().items()))
+            try:
+                await peer.call("node.beat", to_plain(beat), timeout=TELL)
+            except DiscomputifyError as error:
+                log.debug("a beat was not heard: %s", error)
+
+    # --- what the master asks -----------------------------------------------------------------------
+
+    async def _work(self, asked: Asked) -> Reply:
+        work = from_plain(asked.data, Work)
+        for spec in work.jobs:
+            self._forget(spec.process_id)
+            self._specs[spec.process_id] = spec
+        for start in work.start:
+            spec = self._specs[start.process_id]
+            if self._tools is None or self._leaving:
+                self._reports.ended(Outcome(start.attempt, End.RETURNED, reason=f"{self.node} stops as planned"))
+            elif start.attempt not in self._attempts:
+                # Known from this moment on, so that a new connection to the master lists it.
+                indices = self._indices.take(spec.request.needs)
+                attempt = PartAttempt(self._tools, spec, start, self._manifest, indices)
+                self._attempts[start.attempt] = attempt
+                task = self._spawn(self._attempt(attempt))
+                self._attempting.add(task)
+                task.add_done_callback(self._attempting.discard)
+        for name, reason in work.stop.items():
+            running = self._attempts.get(AttemptId(name))
+            if running is not None:
+                self._spawn(running.stop(End.STOPPED, reason))
+        for process_id in work.drop:
+            self._forget(process_id)
+        return Reply()
+
+    def _forget(self, process_id: ProcessId) -> None:
+        self._specs.pop(process_id, None)
+        manifest = self._manifests.pop(process_id, None)
+        if manifest is not None:
+            manifest.cancel()
+        if self._tools is not None:
+            self._tools.cache.drop(process_id)
+
+    async def _attempt(self, attempt: PartAttempt) -> None:
+        try:
+            outcome = await attempt.run()
+        finally:
+            del self._attempts[attempt.id]
+            self._indices.give_back(attempt.indices)
+        self._reports.ended(outcome)
+
+    def _manifest(self, spec: JobSpec) -> asyncio.Task[Manifest]:
+        """The program's tree, asked for once per job; asked again after a failure."""
+        task = self._manifests.get(spec.process_id)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            if self._tools is None:
+                raise Refused("This node is stopping.")
+            coroutine = self._tools.store.manifest(spec.process_id, check_digest(spec.tree))
+            task = self._manifests[spec.process_id] = asyncio.ensure_future(coroutine)
+        return task
+
+    async def _log(self, asked: Asked) -> Reply:
+        wanted = from_plain(asked.data, LogPiece)
+        attempt = self._attempts.get(wanted.attempt)
+        if attempt is None or attempt.workspace is None:
+            return Reply(None, b"")
+        stream = attempt.workspace.err if wanted.stream == "err" else attempt.workspace.out
+        return Reply(None, await asyncio.to_thread(_piece, stream, wanted.offset, wanted.limit))
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _piece(path: Path, offset: int, limit: int) -> bytes:
+    if offset < 0 or limit < 0:
+        raise BadInput("A log is read from an offset of at least 0.")
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(min(limit, MAX_LOG))
+    except FileNotFoundError:
+        return b""
+
+
+def _folder_name(node: NodeName) -> str:
+    """*node* as a folder's name on every system."""
+    return "".join(char if char.isalnum() or char in "._-" else "_" for char in node)

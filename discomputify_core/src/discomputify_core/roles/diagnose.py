@@ -1,0 +1,120 @@
+"""Why a program ended badly, in a sentence: from its exit code or signal and the end of its stderr. Pure."""
+
+from __future__ import annotations
+
+import re
+import signal as signals
+from itertools import pairwise
+
+import attrs
+
+#: Import names whose package has another name.
+PACKAGES = {
+    "PIL": "pillow",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python",
+    "discomputify_core": "discomputify-core",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+
+_RAISED = re.compile(r"(?:[^\W\d]\w*\.)*([^\W\d]\w*)(?:: (.*))?")
+_ERROR = re.compile(r"\w*(Error|Exception|Interrupt)")
+_NO_MODULE = re.compile(r"No module named '?([\w.]+)'?")
+_PLACE = re.compile(r'\s*File "([^"]+)", line (\d+)')
+_SIGNAL_HINTS = {
+    "SIGKILL": "Something killed it: often the system, because memory ran out",
+    "SIGSEGV": "It touched memory that is not its own: usually a bug in a compiled module",
+    "SIGABRT": "It gave up by itself: usually a compiled module found something wrong",
+    "SIGILL": "It met an instruction that this CPU does not have: usually a module built for another CPU",
+    "SIGBUS": "It could not reach memory: often a full disk or a file that got shorter",
+}
+
+
+@attrs.frozen
+class Diagnosis:
+    """Why a part failed."""
+
+    #: One or two sentences.
+    reason: str
+    #: The module that could not be imported, or "".
+    missing_module: str = ""
+
+
+def diagnose(
+    part: int,
+    node: str,
+    *,
+    code: int = 0,
+    signal: int = 0,
+    stderr_tail: str = "",
+    python: str = "",
+    interpreter: str = "",
+) -> Diagnosis:
+    """Why *part* failed on *node*.
+
+    Args:
+        part: which part.
+        node: the node's name.
+        code: exit code, if it ended by itself.
+        signal: number of the signal that ended it, or 0.
+        stderr_tail: the last lines of its stderr.
+        python: version of the interpreter that ran it.
+        interpreter: path of that interpreter.
+    """
+    if signal:
+        name = _signal_name(signal)
+        hint = _SIGNAL_HINTS.get(name)
+        return Diagnosis(f"Part {part} on {node} was ended by {name}." + (f" {hint}." if hint else ""))
+    kind, message = _last_error(stderr_tail)
+    if kind in ("ModuleNotFoundError", "ImportError") and (found := _NO_MODULE.search(message)):
+        return _missing(part, node, found[1], python, interpreter)
+    if kind in ("SyntaxError", "IndentationError", "TabError"):
+        return Diagnosis(f"Part {part} on {node} (python {python}): {kind}: {message}{_where(stderr_tail)}.")
+    if kind.endswith("MemoryError"):
+        return Diagnosis(
+            f"Part {part} on {node} ran out of memory ({kind}). "
+            "Submit with --memory, so that fewer parts share a node, or with more and smaller parts."
+        )
+    if kind:
+        said = f"{kind}: {message}" if message else kind
+        return Diagnosis(f"Part {part} on {node} failed with {said} (exit code {code}).")
+    return Diagnosis(f"Part {part} on {node} ended with exit code {code}.")
+
+
+def _missing(part: int, node: str, module: str, python: str, interpreter: str) -> Diagnosis:
+    top = module.partition(".")[0]
+    return Diagnosis(
+        f"Part {part} on {node} (python {python} at {interpreter}): No module named '{module}'. "
+        f"Install it there: {interpreter} -m pip install {PACKAGES.get(top, top)} "
+        f"(or, if '{top}' is your own, put it beside main.py).",
+        top,
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _last_error(stderr: str) -> tuple[str, str]:
+    """Name and message of the last exception that is printed, or two empty texts."""
+    lines = ["", *stderr.splitlines()]
+    for before, line in reversed(list(pairwise(lines))):
+        found = _RAISED.fullmatch(line.rstrip())
+        # It stands below the indented lines that say where; of a tail that was cut there may be none.
+        if found and (before.startswith("  ") or _ERROR.fullmatch(found[1])):
+            return found[1], (found[2] or "")[:300]
+    return "", ""
+
+
+def _where(stderr: str) -> str:
+    places = _PLACE.findall(stderr)
+    if not places:
+        return ""
+    file, line = places[-1]
+    name = re.split(r"[/\\]", file)[-1]
+    return f" ({name}, line {line})"

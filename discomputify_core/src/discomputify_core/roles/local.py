@@ -1,0 +1,116 @@
+"""A whole cluster in this process, on loopback: the same roles, transport and store as in production.
+
+For ``submit --local``, for trying things out and for tests. It has a fresh key, free ports and a temporary folder,
+and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from discomputify_core.edge import clock
+from discomputify_core.edge.machine import usable_cpus
+from discomputify_core.edge.opening import Loaded, equip
+from discomputify_core.errors import DiskError
+from discomputify_core.model.conf import Conf, Count, Host, Key, Place, Port, Size
+from discomputify_core.roles.starting import Role, master_role, node_role, service_role
+
+#: Kinds of plugins that all roles together use.
+NEEDED = ("transport", "store", "scheduler")
+HOST = "127.0.0.1"
+#: Seconds that the node has to join its own master.
+JOIN = 20.0
+
+
+class LocalCluster:
+    """An embedded cluster; an asynchronous context manager that gives the conf to reach it.
+
+    Args:
+        slots: CPUs that parts may use; None or 0: all that this process may use.
+        like: a conf whose other settings (scheduler, interpreter, paths inside the program…) apply.
+        nodes: how many computing nodes, each with *slots*.
+    """
+
+    def __init__(self, slots: int | None = None, like: Conf | None = None, nodes: int = 1) -> None:
+        self._slots = slots or usable_cpus()
+        self._like = like
+        self._nodes = nodes
+        self._folder: Path | None = None
+        self._roles: list[Role] = []
+
+    async def __aenter__(self) -> Loaded:
+        try:
+            return await self._start()
+        except BaseException:
+            # Also when interrupted: nothing is left behind.
+            await self._end()
+            raise
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._end()
+
+    async def _start(self) -> Loaded:
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix="discomputify-"))
+        except OSError as error:
+            raise DiskError(
+                f"No temporary folder can be made in '{tempfile.gettempdir()}': {error.strerror}.",
+                path=tempfile.gettempdir(),
+            ) from error
+        loaded = equip(self._conf(self._folder), NEEDED, ["ftp_node"])
+        store = service_role(loaded, "ftp_node")
+        self._roles.append(store)
+        (first, *_) = await store.start()
+        loaded = _at(loaded, ftp_port=Port(first.port), query_port=Port(first.port))
+        master = master_role(loaded)
+        self._roles.append(master)
+        (address, *_) = await master.start()
+        loaded = _at(loaded, master_port=Port(address.port))
+        for at in range(self._nodes):
+            node = node_role(loaded, f"local-{at + 1}" if self._nodes > 1 else "local")
+            self._roles.append(node)
+            await node.start()
+            await node.joined(JOIN)
+        return loaded
+
+    def _conf(self, folder: Path) -> Conf:
+        key = Key(clock.token(16))
+        return attrs.evolve(
+            self._like or Conf(),
+            encryption_key=key,
+            decryption_key=key,
+            ftp_node=Host(HOST),
+            query_node=Host(HOST),
+            master_node=Host(HOST),
+            comp_node=None,
+            computing_nodes=(),
+            ftp_port=Port(0),
+            query_port=Port(0),
+            master_port=Port(0),
+            ftp_base_path=Place(str(folder / "store")),
+            work_path=Place(str(folder / "work")),
+            cache_path=Place(str(folder / "cache")),
+            cache_limit=Size(max(shutil.disk_usage(folder).free, 1)),
+            slots=Count(self._slots),
+        )
+
+    async def _end(self) -> None:
+        for role in reversed(self._roles):
+            with contextlib.suppress(asyncio.TimeoutError):
+                await role.close()
+        self._roles.clear()
+        if self._folder is not None:
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+            self._folder = None
+
+
+def _at(loaded: Loaded, **ports: Port) -> Loaded:
+    changes: Any = ports
+    return attrs.evolve(loaded, conf=attrs.evolve(loaded.conf, **changes))

@@ -1,0 +1,108 @@
+"""What a part may ask of its computing node: an input that has not been fetched yet, and to be heard.
+
+The program never sees the store, the cluster key, or another job's files: the node asks on its behalf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import Any
+
+from discomputify_core.errors import BadInput, BlobDamaged, BlobMissing
+from discomputify_core.interfaces.files import FileStore
+from discomputify_core.model.files import Entry, Manifest
+from discomputify_core.model.job import JobSpec
+from discomputify_core.roles.cache import BlobCache
+from discomputify_core.roles.workspace import TRIES, Workspace
+
+MAX_NOTE = 200
+
+OnProgress = Callable[[float, str], None]
+
+
+class PartAgent:
+    """Answers one part; :meth:`handle` is what ``AgentServer.register`` takes.
+
+    Args:
+        workspace, spec, manifest: the attempt's folder, its job, the program's tree.
+        cache, store: where inputs come from.
+        on_progress: told each fraction (0 to 1) and note, a few times per second at most unless the program
+            is hostile.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        spec: JobSpec,
+        manifest: Manifest,
+        cache: BlobCache,
+        store: FileStore,
+        on_progress: OnProgress,
+    ) -> None:
+        self._workspace = workspace
+        self._spec = spec
+        self._manifest = manifest
+        self._cache = cache
+        self._store = store
+        self._on_progress = on_progress
+        self._opening: dict[str, asyncio.Lock] = {}
+
+    async def handle(self, operation: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request.
+
+        Raises:
+            BadInput: the request is not one that a part can make.
+            DiskError, StoreError, Unreachable: the input cannot be fetched.
+        """
+        if operation == "open":
+            return {"found": await self._open(data.get("path"))}
+        if operation == "progress":
+            self._progress(data.get("fraction"), data.get("note", ""))
+            return {}
+        raise BadInput(f"A part cannot ask its node for {operation[:40]!r}.")
+
+    def _progress(self, fraction: object, note: object) -> None:
+        if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not isinstance(note, str):
+            raise BadInput("A progress is a number and a note.")
+        if not math.isnan(fraction):
+            self._on_progress(min(max(float(fraction), 0.0), 1.0), note[:MAX_NOTE])
+
+    async def _open(self, path: object) -> bool:
+        if not isinstance(path, str):
+            raise BadInput("The path of an input is text.")
+        entry = self._input(path)
+        if entry is None:
+            return False
+        lock = self._opening.setdefault(path, asyncio.Lock())
+        try:
+            async with lock:
+                await self._fetch(entry)
+        finally:
+            if not lock.locked():
+                self._opening.pop(path, None)
+        return True
+
+    def _input(self, path: str) -> Entry | None:
+        if not path.startswith(self._spec.input_path + "/"):
+            return None
+        entries = self._manifest.entries
+        at = bisect_left(entries, path, key=lambda entry: entry.path)
+        found = entries[at] if at < len(entries) else None
+        return found if found is not None and found.path == path and not found.folder else None
+
+    async def _fetch(self, entry: Entry) -> None:
+        owner = object()
+        self._cache.pin(owner, [entry])
+        try:
+            for tries_left in reversed(range(TRIES)):
+                await self._cache.ensure(self._store, self._spec.process_id, [entry])
+                try:
+                    return await asyncio.to_thread(self._workspace.add, entry)
+                except (BlobDamaged, BlobMissing):
+                    if not tries_left:
+                        raise
+        finally:
+            self._cache.unpin(owner)

@@ -1,0 +1,199 @@
+"""Big blobs that arrive in chunks: in order, each byte once, resumed after a cut connection or a restart.
+
+A blob grows in ``incoming/``, its length being how far it has come; it is hashed as it grows and becomes a blob
+when whole and right. Chunks may arrive in any order and more than once: one that is early waits for those before
+it, what is already there is not written again. Several senders of one blob help each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+
+from discomputify_core.errors import DiscomputifyError, DiskError, PeerBroke
+from discomputify_ftp import layout
+from discomputify_ftp.blobs import WHOSE, Blobs, wrong_bytes
+from discomputify_ftp.disk import BLOB_MODE, disk_error, hash_file, remove, write_at
+from discomputify_ftp.hashing import Blake3Hasher
+
+T = TypeVar("T")
+#: Runs a blocking function in a thread of the service.
+InThread = Callable[[Callable[[], T]], Awaitable[T]]
+
+#: Seconds that an early chunk waits for any progress of those before it.
+PATIENCE = 30.0
+#: Seconds after which an arrival that nobody continues is forgotten (its file stays).
+IDLE = 600.0
+
+
+@attrs.define(eq=False)
+class _Arrival:
+    """A blob that grows. ``lock`` guards file, hasher and ``held``; the rest belongs to the event loop."""
+
+    digest: str
+    size: int
+    path: Path
+    loop: asyncio.AbstractEventLoop
+    lock: threading.Lock = attrs.field(factory=threading.Lock)
+    hasher: Blake3Hasher = attrs.field(factory=Blake3Hasher)
+    #: -1 until somebody has looked.
+    held: int = -1
+    failure: DiscomputifyError | None = None
+    moved: asyncio.Event = attrs.field(factory=asyncio.Event)
+    users: int = 0
+    used_at: float = 0.0
+
+    @property
+    def over(self) -> bool:
+        return self.failure is not None or self.held >= self.size
+
+    def wake(self) -> None:
+        before, self.moved = self.moved, asyncio.Event()
+        before.set()
+
+
+class Arrivals:
+    """All blobs that are arriving."""
+
+    def __init__(self, blobs: Blobs, in_thread: InThread[int]) -> None:
+        self._blobs = blobs
+        self._in_thread = in_thread
+        self._arriving: dict[tuple[str, int], _Arrival] = {}
+
+    async def far(self, digest: str, size: int) -> int:
+        """How many bytes of a blob have arrived; *size* if it is held.
+
+        Raises:
+            DiskError: the rest will not fit on the disk.
+        """
+        held = await self._use(digest, size, self._load)
+        if held < size:
+            await self._in_thread(lambda: self._check_room(size - held))
+        return held
+
+    async def append(self, digest: str, size: int, offset: int, data: bytes | bytearray | memoryview) -> int:
+        """Add a chunk; returns how far the blob has arrived, *size* once it is held.
+
+        Raises:
+            BlobDamaged: that was the last chunk, and the whole has another digest. It is thrown away.
+            DiskError: it cannot be written. It is thrown away, so that the disk is not kept full.
+            PeerBroke: the chunks before this one do not come, or it lies outside the blob.
+        """
+        if not data or offset + len(data) > size:
+            raise PeerBroke(f"A chunk of {digest} lies outside the blob's {size} bytes.", clause="store.append")
+        return await self._use(digest, size, lambda arrival: self._write(arrival, offset, data), offset)
+
+    async def _use(self, digest: str, size: int, action: Callable[[_Arrival], int], offset: int = 0) -> int:
+        arrival = self._arriving.get((digest, size))
+        if arrival is None:
+            if await self._in_thread(lambda: size if self._blobs.has(digest, size) else 0):
+                return size
+            path = self._blobs.base / layout.part_file(digest, size)
+            fresh = _Arrival(digest, size, path, asyncio.get_running_loop())
+            arrival = self._arriving.setdefault((digest, size), fresh)
+        arrival.users += 1
+        try:
+            if arrival.held < 0:
+                await self._in_thread(lambda: self._load(arrival))
+            await self._in_turn(arrival, offset)
+            return await self._in_thread(lambda: action(arrival))
+        finally:
+            arrival.users -= 1
+            arrival.used_at = time.monotonic()
+            nothing = not arrival.users and arrival.held <= 0
+            if (arrival.over or nothing) and self._arriving.get((digest, size)) is arrival:
+                del self._arriving[digest, size]
+
+    async def _in_turn(self, arrival: _Arrival, offset: int) -> None:
+        while arrival.held < offset and not arrival.over:
+            moved = arrival.moved
+            try:
+                await asyncio.wait_for(moved.wait(), PATIENCE)
+            except asyncio.TimeoutError:
+                raise PeerBroke(
+                    f"A chunk of {arrival.digest} at {offset} came, but nothing after {arrival.held} before it.",
+                    clause="store.append",
+                ) from None
+
+    def _load(self, arrival: _Arrival) -> int:
+        """Look how far the blob came before this service started."""
+        if arrival.held >= 0:
+            return arrival.held
+        with arrival.lock:
+            if arrival.held < 0:
+                try:
+                    arrival.hasher, arrival.held = hash_file(arrival.path, arrival.size)
+                except FileNotFoundError:
+                    arrival.held = 0
+                except OSError as error:
+                    raise disk_error(error, arrival.path, WHOSE) from error
+            if arrival.held == arrival.size:
+                self._finish(arrival)
+            return arrival.held
+
+    def _write(self, arrival: _Arrival, offset: int, data: bytes | bytearray | memoryview) -> int:
+        # All in one go under the lock, in the thread: a request that is cancelled meanwhile leaves nothing half done.
+        try:
+            with arrival.lock:
+                if arrival.failure is not None:
+                    raise arrival.failure
+                fresh = memoryview(data)[arrival.held - offset :]
+                if len(fresh):
+                    self._grow(arrival, fresh)
+                return arrival.held
+        finally:
+            arrival.loop.call_soon_threadsafe(arrival.wake)
+
+    def _grow(self, arrival: _Arrival, fresh: memoryview) -> None:
+        try:
+            write_at(arrival.path, arrival.held, fresh, create=True)
+        except OSError as error:
+            remove(arrival.path)
+            arrival.failure = disk_error(error, arrival.path, WHOSE)
+            raise arrival.failure from error
+        arrival.hasher.update(fresh)
+        if arrival.held + len(fresh) == arrival.size:
+            self._finish(arrival)
+        arrival.held += len(fresh)
+
+    def _finish(self, arrival: _Arrival) -> None:
+        actual = arrival.hasher.digest()
+        try:
+            if actual != arrival.digest:
+                remove(arrival.path)
+                raise wrong_bytes(arrival.digest, actual)
+            try:
+                arrival.path.chmod(BLOB_MODE)
+            except OSError as error:
+                raise disk_error(error, arrival.path, WHOSE) from error
+            self._blobs.adopt(arrival.digest, arrival.path)
+        except DiscomputifyError as error:
+            arrival.failure = error
+            raise
+
+    def _check_room(self, wanted: int) -> int:
+        try:
+            free = shutil.disk_usage(self._blobs.base).free
+        except OSError as error:
+            raise disk_error(error, self._blobs.base, WHOSE) from error
+        if free < wanted:
+            raise DiskError(
+                f"No space is left for {wanted:,} bytes at {self._blobs.base} {WHOSE}: {free:,} are free. "
+                "Free space there and try again.",
+                path=str(self._blobs.base),
+            )
+        return free
+
+    def forget_idle(self) -> None:
+        """Free the memory of arrivals that nobody continues."""
+        now = time.monotonic()
+        for key, arrival in list(self._arriving.items()):
+            if not arrival.users and now - arrival.used_at > IDLE:
+                del self._arriving[key]

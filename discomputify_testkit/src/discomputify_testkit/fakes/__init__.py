@@ -1,0 +1,1 @@
+"""In-memory stand-ins for plugins. Each passes the conformance suite of its kind."""

@@ -1,0 +1,17 @@
+"""The fakes under the name "memory", for whole clusters inside one process. Imports nothing but the marker."""
+
+from __future__ import annotations
+
+from discomputify_core.hookspecs import Registration, hookimpl
+
+
+@hookimpl
+def discomputify_register_transports() -> Registration:
+    """``"TRANSPORT": "memory"``: see fakes/memory_transport.py."""
+    return {"memory": "discomputify_testkit.fakes.memory_transport:MemoryTransport"}
+
+
+@hookimpl
+def discomputify_register_stores() -> Registration:
+    """``"STORE": "memory"``: see fakes/memory_store.py."""
+    return {"memory": "discomputify_testkit.fakes.memory_store:MemoryStore"}
