@@ -20,9 +20,7 @@ JOB = ProcessId("job")
 
 
 def facts(name: str = "one", slots: int = 2, session: str = "s1", **more: object) -> NodeFacts:
-    return attrs.evolve(
-        NodeFacts(NodeName(name), slots, memory=8 << 30, cache_limit=1 << 40, session=session), **more
-    )
+    return attrs.evolve(NodeFacts(NodeName(name), slots, memory=8 << 30, cache_limit=1 << 40, session=session), **more)
 
 
 class Driver:
@@ -205,7 +203,7 @@ def test_a_planned_stop_costs_nothing() -> None:
 
 def test_a_restarted_node_replaces_its_dead_predecessor_and_a_second_one_is_refused() -> None:
     driver = Driver(facts("one"))
-    with pytest.raises(NameTaken, match="one:1.*other:9"):
+    with pytest.raises(NameTaken, match=r"one:1.*other:9"):
         driver.cluster.check_join(facts(session="s2"), "other:9", driver.now)
     driver.submit(2)
     driver.starts.clear()
@@ -247,7 +245,7 @@ def test_a_process_id_in_use_is_refused_but_a_repeated_submit_is_not() -> None:
     driver = Driver(facts())
     driver.submit(1, owner="ada@host")
     assert not driver.cluster.check_submit(driver.job.spec)
-    with pytest.raises(JobExists, match="ada@host.*clear job"):
+    with pytest.raises(JobExists, match=r"ada@host.*clear job"):
         driver.cluster.check_submit(attrs.evolve(driver.job.spec, key="other"))
 
 

@@ -12,11 +12,11 @@ import pytest
 from discomputify_core.model.files import Entry, Manifest
 from discomputify_core.model.ids import AttemptId, ProcessId
 from discomputify_core.model.job import JobSpec
-from discomputify_core.roles.agent_server import AgentServer
-from discomputify_core.roles.cache import BlobCache
-from discomputify_core.roles.environment import command, environment
-from discomputify_core.roles.part_agent import PartAgent
-from discomputify_core.roles.workspace import stage
+from discomputify_core.roles.node.agent_server import AgentServer
+from discomputify_core.roles.node.cache import BlobCache
+from discomputify_core.roles.node.environment import command, environment
+from discomputify_core.roles.node.part_agent import PartAgent
+from discomputify_core.roles.node.workspace import stage
 from discomputify_testkit.confs import make_conf
 from discomputify_testkit.fakes.memory_store import MemoryContents, MemoryStore, digest_of
 from discomputify_testkit.running import run

@@ -12,7 +12,7 @@ from discomputify_core import __version__
 from discomputify_core.client.client import NEEDED, Client
 from discomputify_core.cluster.why import size
 from discomputify_core.edge.connect import master_address, store_addresses
-from discomputify_core.edge.names import check_loopback, this_machine
+from discomputify_core.edge.names import this_machine
 from discomputify_core.edge.opening import Loaded, open_conf
 from discomputify_core.edge.places import default_folder, disk
 from discomputify_core.errors import BadConf, DiscomputifyError, KeysDiffer, PluginMissing, Unreachable, VersionsDiffer
@@ -41,16 +41,11 @@ async def examine(named: Path | None) -> list[Finding]:
         return [Finding("note", "no conf found: submit runs on this machine only", "discomputify init, for a cluster")]
     found = [Finding("ok", f"conf {loaded.path} ({loaded.found_by})")]
     found += [Finding("note", warning) for warning in loaded.warnings]
-    found += await asyncio.to_thread(lambda: [*_addresses(loaded), *_disks(loaded), *_versions(loaded)])
+    found += await asyncio.to_thread(lambda: [*_disks(loaded), *_versions(loaded)])
     async with Client(loaded) as client:
         found += [each async for each in _master(client, loaded)]
         found += [each async for each in _store(client, loaded)]
     return found
-
-
-def _addresses(loaded: Loaded) -> Iterator[Finding]:
-    for text in check_loopback(loaded.conf, this_machine()):
-        yield Finding("wrong", str(text), "write an address or name that all machines can reach")
 
 
 def _disks(loaded: Loaded) -> Iterator[Finding]:

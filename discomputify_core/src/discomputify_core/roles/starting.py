@@ -8,8 +8,8 @@ from discomputify_core.cluster.machine import Settings
 from discomputify_core.edge.connect import Connection, hello, master_address
 from discomputify_core.edge.opening import Loaded
 from discomputify_core.interfaces.transport import Address
-from discomputify_core.roles.computing import ComputingNode
-from discomputify_core.roles.master import MasterNode
+from discomputify_core.roles.master.master import MasterNode
+from discomputify_core.roles.node.computing import ComputingNode
 from discomputify_core.roles.stores import ServiceHost
 
 #: Core's own roles, and the kinds of plugins that each uses.
@@ -49,6 +49,8 @@ class _Master(Role):
             Settings(expected=tuple(loaded.conf.computing_nodes)),
             observe=(lambda batch: observers(batch=batch)) if observers.get_hookimpls() else None,
         )
+
+        self._connection.transport.on_refused = self._node.refused
 
     async def start(self) -> tuple[Address, ...]:
         return await self._node.start()

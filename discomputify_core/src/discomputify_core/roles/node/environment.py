@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from discomputify_core.model.job import JobSpec
-from discomputify_core.roles.workspace import Workspace
+from discomputify_core.roles.node.workspace import Workspace
 
 #: Libraries that would otherwise start a thread per CPU of the machine in every part.
 THREADS = (

@@ -15,8 +15,8 @@ from discomputify_core.errors import BadInput, BlobDamaged, BlobMissing
 from discomputify_core.interfaces.files import FileStore
 from discomputify_core.model.files import Entry, Manifest
 from discomputify_core.model.job import JobSpec
-from discomputify_core.roles.cache import BlobCache
-from discomputify_core.roles.workspace import TRIES, Workspace
+from discomputify_core.roles.node.cache import BlobCache
+from discomputify_core.roles.node.workspace import TRIES, Workspace
 
 MAX_NOTE = 200
 

@@ -27,7 +27,7 @@ from discomputify_core.model.message import (
 )
 
 if TYPE_CHECKING:
-    from discomputify_core.roles.master import MasterNode
+    from discomputify_core.roles.master.master import MasterNode
 
 #: Longest time that one ``job.watch`` is held, seconds; the client asks again.
 MAX_WATCH = 20.0

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Collection, Iterable
 
-from discomputify_core.roles.runner_tree import ATTEMPT_MARK, RUNNER_MARK, SIGKILL, Claim, Tree
+from discomputify_core.roles.runner.tree import ATTEMPT_MARK, RUNNER_MARK, SIGKILL, Claim, Tree
 
 _ROUND_SECONDS = 0.02
 

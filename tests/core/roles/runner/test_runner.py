@@ -12,7 +12,7 @@ import pytest
 
 from discomputify_core.errors import BadConf, BadInput, DiscomputifyError, DiskError, OurBug
 from discomputify_core.model.ids import AttemptId
-from discomputify_core.roles.runner import DEFAULT_CAP, Exit, Launch, Runner
+from discomputify_core.roles.runner.runner import DEFAULT_CAP, Exit, Launch, Runner
 from discomputify_testkit.running import run, until
 
 ENV = {"PATH": os.environ["PATH"]}

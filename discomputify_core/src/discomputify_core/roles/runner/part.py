@@ -18,9 +18,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from discomputify_core.roles.runner_capture import Capture
-from discomputify_core.roles.runner_loop import Ended, Loop, Stream, Timer
-from discomputify_core.roles.runner_tree import ATTEMPT_MARK, RUNNER_MARK, SIGKILL, SIGTERM, Claim, Tree
+from discomputify_core.roles.runner.capture import Capture
+from discomputify_core.roles.runner.loop import Ended, Loop, Stream, Timer
+from discomputify_core.roles.runner.tree import ATTEMPT_MARK, RUNNER_MARK, SIGKILL, SIGTERM, Claim, Tree
 
 #: A process that outlives the main one may go on writing for so long.
 DRAIN_SECONDS = 1.0

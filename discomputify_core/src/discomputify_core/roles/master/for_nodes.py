@@ -13,9 +13,10 @@ from discomputify_core.model import events as ev
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.ids import NodeName, check_node_name
 from discomputify_core.model.message import Beat, Join, Joined, Report
+from discomputify_core.roles.master.desk import NodeDesk
 
 if TYPE_CHECKING:
-    from discomputify_core.roles.master import MasterNode
+    from discomputify_core.roles.master.master import MasterNode
 
 log = logging.getLogger("discomputify.master")
 
@@ -39,8 +40,6 @@ class _Desk:
         self._master = master
 
     async def join(self, asked: Asked) -> Reply:
-        from discomputify_core.roles.master import NodeDesk
-
         master = self._master
         join = from_plain(asked.data, Join)
         facts = join.facts

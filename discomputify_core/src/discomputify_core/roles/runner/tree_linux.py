@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from discomputify_core.roles.runner_tree import ATTEMPT_MARK, Claim, Tree
+from discomputify_core.roles.runner.tree import ATTEMPT_MARK, Claim, Tree
 
 _PR_SET_CHILD_SUBREAPER = 36
 #: Programs that fork faster than we look, again and again, are seen alive after a few looks.

@@ -15,10 +15,10 @@ import pytest
 
 from discomputify_core.errors import DiscomputifyError
 from discomputify_core.model.ids import AttemptId
-from discomputify_core.roles import runner as runner_module
-from discomputify_core.roles import runner_tree_linux, runner_tree_scan
-from discomputify_core.roles.runner import Launch, Runner
-from discomputify_core.roles.runner_tree import Claim
+from discomputify_core.roles.runner import runner as runner_module
+from discomputify_core.roles.runner import tree_scan
+from discomputify_core.roles.runner.runner import Launch, Runner
+from discomputify_core.roles.runner.tree import Claim
 from discomputify_testkit.running import run, until
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux lets a process adopt orphans")
@@ -226,7 +226,7 @@ def test_a_daemon_without_any_sign_lives_at_most_as_long_as_its_possible_parents
 NODE = """
 import asyncio, sys
 from pathlib import Path
-from discomputify_core.roles.runner import Launch, Runner
+from discomputify_core.roles.runner.runner import Launch, Runner
 
 async def main():
     folder, code, kinds, threads = sys.argv[1:]
@@ -351,20 +351,20 @@ def test_both_ways_see_the_same_processes(home: Home) -> None:
         try:
             assert await process.stdout.readline() == b"ready\n"
             claim = Claim("x", process.pid, 0.0)
-            seen = runner_tree_linux.descendants(process.pid) | {process.pid}
-            assert runner_tree_scan.ScanTree(token).belonging(claim, []) == seen
+            seen = tree_linux.descendants(process.pid) | {process.pid}
+            assert tree_scan.ScanTree(token).belonging(claim, []) == seen
             stranger = Claim("x", -2, 0.0)
-            assert runner_tree_scan.ScanTree(token).belonging(stranger, []) == seen
-            assert runner_tree_scan.ScanTree("another").belonging(stranger, []) == set()
+            assert tree_scan.ScanTree(token).belonging(stranger, []) == seen
+            assert tree_scan.ScanTree("another").belonging(stranger, []) == set()
             assert set(home.pids()) < seen
             assert len(seen) == 5
-            runner_tree_linux.send(seen, signal.SIGKILL)
-            runner_tree_scan.send(seen, signal.SIGKILL)
+            tree_linux.send(seen, signal.SIGKILL)
+            tree_scan.send(seen, signal.SIGKILL)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.communicate()
-        assert runner_tree_linux.LinuxTree().born(process.pid) == 0.0
+        assert tree_linux.LinuxTree().born(process.pid) == 0.0
         await until(lambda: not home.living())
 
     run(main())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discomputify_core.roles.runner_wire import MAX_MESSAGE, MessageTooLong, Reader, pack
+from discomputify_core.roles.runner.wire import MAX_MESSAGE, MessageTooLong, Reader, pack
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 MESSAGES = st.lists(st.dictionaries(TEXT, TEXT | st.integers(0, 2**60) | st.lists(TEXT)), max_size=6)

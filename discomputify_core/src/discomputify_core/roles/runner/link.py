@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from discomputify_core.errors import DiscomputifyError
-from discomputify_core.roles.runner_tree import SIGKILL
-from discomputify_core.roles.runner_tree_scan import kill_marked
-from discomputify_core.roles.runner_wire import Reader, pack
+from discomputify_core.roles.runner.tree import SIGKILL
+from discomputify_core.roles.runner.tree_scan import kill_marked
+from discomputify_core.roles.runner.wire import Reader, pack
 
 #: An interpreter on a very busy machine may take a while to start.
 START_SECONDS = 30.0
@@ -33,7 +33,7 @@ _PATHS = "DISCOMPUTIFY_RUNNER_PATHS"
 _BOOT = (
     "import os, sys; "
     f"sys.path[:] = os.environ.pop({_PATHS!r}).split(os.pathsep); "
-    "from discomputify_core.roles.runner_process import main; main(*sys.argv[2:])"
+    "from discomputify_core.roles.runner.process import main; main(*sys.argv[2:])"
 )
 
 

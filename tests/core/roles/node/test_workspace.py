@@ -14,10 +14,10 @@ from discomputify_core.errors import BadInput, BadPath, DiskError
 from discomputify_core.model.files import Entry, Manifest
 from discomputify_core.model.ids import AttemptId, ProcessId
 from discomputify_core.model.job import JobSpec, Request
-from discomputify_core.roles.cache import BlobCache
-from discomputify_core.roles.environment import command, environment
-from discomputify_core.roles.removing import remove_tree
-from discomputify_core.roles.workspace import Workspace, stage, sweep
+from discomputify_core.roles.node.cache import BlobCache
+from discomputify_core.roles.node.environment import command, environment
+from discomputify_core.roles.node.removing import remove_tree
+from discomputify_core.roles.node.workspace import Workspace, stage, sweep
 from discomputify_testkit.confs import make_conf
 from discomputify_testkit.fakes.memory_store import MemoryContents, MemoryStore, digest_of
 from discomputify_testkit.running import run
@@ -214,7 +214,8 @@ def test_is_removed_also_where_folders_are_read_only_and_links_lead_out(tmp_path
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can become another user")
 def test_an_ordinary_user_can_remove_what_its_program_locked(tmp_path: Path) -> None:
     script = (
-        "import os, sys, tempfile; from pathlib import Path; from discomputify_core.roles.removing import remove_tree\n"
+        "import os, sys, tempfile; from pathlib import Path\n"
+        "from discomputify_core.roles.node.removing import remove_tree\n"
         "os.setgid(65534); os.setuid(65534)\n"
         "home = Path(tempfile.mkdtemp()); (home / 'a/b').mkdir(parents=True); (home / 'a/b/c').write_text('')\n"
         "(home / 'a/b').chmod(0); (home / 'a').chmod(0o500)\n"

@@ -10,9 +10,9 @@ import pytest
 from discomputify_core.errors import BadConf
 from discomputify_core.model.conf import Place
 from discomputify_core.model.ids import NodeName
-from discomputify_core.roles.diagnose import diagnose
-from discomputify_core.roles.facts import facts, interpreter
-from discomputify_core.roles.load import LoadMeter
+from discomputify_core.roles.node.diagnose import diagnose
+from discomputify_core.roles.node.facts import facts, interpreter
+from discomputify_core.roles.node.load import LoadMeter
 from discomputify_testkit.confs import make_conf
 
 

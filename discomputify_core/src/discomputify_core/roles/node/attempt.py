@@ -21,15 +21,15 @@ from discomputify_core.model.files import Entry, Manifest
 from discomputify_core.model.job import End, JobSpec, Outcome
 from discomputify_core.model.message import Progress, Start
 from discomputify_core.model.node import NodeFacts
-from discomputify_core.roles.agent_server import AgentServer
-from discomputify_core.roles.cache import BlobCache
-from discomputify_core.roles.diagnose import diagnose
-from discomputify_core.roles.environment import command, environment
-from discomputify_core.roles.part_agent import PartAgent
-from discomputify_core.roles.reports import Reports
-from discomputify_core.roles.runner import Runner
-from discomputify_core.roles.runner_launch import Exit, Launch
-from discomputify_core.roles.workspace import Left, Workspace, stage
+from discomputify_core.roles.node.agent_server import AgentServer
+from discomputify_core.roles.node.cache import BlobCache
+from discomputify_core.roles.node.diagnose import diagnose
+from discomputify_core.roles.node.environment import command, environment
+from discomputify_core.roles.node.part_agent import PartAgent
+from discomputify_core.roles.node.reports import Reports
+from discomputify_core.roles.node.workspace import Left, Workspace, stage
+from discomputify_core.roles.runner.launch import Exit, Launch
+from discomputify_core.roles.runner.runner import Runner
 
 log = logging.getLogger("discomputify.node")
 

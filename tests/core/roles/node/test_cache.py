@@ -15,9 +15,9 @@ from discomputify_core.errors import BadConf, BlobDamaged, BlobMissing, DiskErro
 from discomputify_core.interfaces.files import Blob, Moved
 from discomputify_core.model.files import Digest, Entry
 from discomputify_core.model.ids import ProcessId
-from discomputify_core.roles.cache import BlobCache
-from discomputify_core.roles.cache_index import BlobKey
-from discomputify_core.roles.disk import FolderLock
+from discomputify_core.roles.node.cache import BlobCache
+from discomputify_core.roles.node.cache_index import BlobKey
+from discomputify_core.roles.node.disk import FolderLock
 from discomputify_testkit.confs import make_conf
 from discomputify_testkit.fakes.memory_store import MemoryContents, MemoryStore, digest_of
 from discomputify_testkit.running import run
@@ -357,7 +357,7 @@ def test_two_nodes_cannot_share_one_cache(tmp_path: Path) -> None:
 
 def test_the_lock_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib; from discomputify_core.roles.disk import FolderLock\n"
+        "import sys, pathlib; from discomputify_core.roles.node.disk import FolderLock\n"
         "FolderLock(pathlib.Path(sys.argv[1]), 'WORK_PATH').take(); print('taken', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

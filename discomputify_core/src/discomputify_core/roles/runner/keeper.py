@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 
-from discomputify_core.roles.runner_tree_linux import everything_below_me, send
+from discomputify_core.roles.runner.tree_linux import everything_below_me, send
 
 _ROUND_SECONDS = 0.005
 _KILL_SECONDS = 10.0

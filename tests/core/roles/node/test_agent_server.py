@@ -13,8 +13,8 @@ import pytest
 
 from discomputify_core.errors import OurBug, Unreachable
 from discomputify_core.model.ids import AttemptId
-from discomputify_core.roles import agent_server
-from discomputify_core.roles.agent_server import MAX_FRAME, AgentServer
+from discomputify_core.roles.node import agent_server
+from discomputify_core.roles.node.agent_server import MAX_FRAME, AgentServer
 from discomputify_testkit.running import run
 
 ATTEMPT = AttemptId("job.1.1.key")

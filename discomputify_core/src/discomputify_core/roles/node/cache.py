@@ -24,9 +24,9 @@ from discomputify_core.errors import BlobDamaged, BlobMissing, DiscomputifyError
 from discomputify_core.interfaces.files import Blob, FileStore, Hasher, Moved
 from discomputify_core.model.files import Digest, Entry
 from discomputify_core.model.ids import ProcessId
-from discomputify_core.roles.cache_disk import CacheDisk
-from discomputify_core.roles.cache_index import BlobKey, CacheIndex, Held, Mark
-from discomputify_core.roles.disk import FolderLock, copy_file, naming
+from discomputify_core.roles.node.cache_disk import CacheDisk
+from discomputify_core.roles.node.cache_index import BlobKey, CacheIndex, Held, Mark
+from discomputify_core.roles.node.disk import FolderLock, copy_file, naming
 
 #: How often blobs that change or vanish meanwhile are fetched again before giving up.
 TRIES = 3

@@ -14,13 +14,13 @@ import time
 from collections.abc import Collection
 from typing import Any, NoReturn
 
-from discomputify_core.roles.runner_keeper import split_off_keeper
-from discomputify_core.roles.runner_loop import Loop, SelectLoop, ThreadLoop
-from discomputify_core.roles.runner_part import CannotStart, Order, Part
-from discomputify_core.roles.runner_tree import SIGKILL, Claim, Tree
-from discomputify_core.roles.runner_tree_linux import LinuxTree, become_subreaper
-from discomputify_core.roles.runner_tree_scan import ScanTree
-from discomputify_core.roles.runner_wire import Reader, pack
+from discomputify_core.roles.runner.keeper import split_off_keeper
+from discomputify_core.roles.runner.loop import Loop, SelectLoop, ThreadLoop
+from discomputify_core.roles.runner.part import CannotStart, Order, Part
+from discomputify_core.roles.runner.tree import SIGKILL, Claim, Tree
+from discomputify_core.roles.runner.tree_linux import LinuxTree, become_subreaper
+from discomputify_core.roles.runner.tree_scan import ScanTree
+from discomputify_core.roles.runner.wire import Reader, pack
 
 _SHUTDOWN_SECONDS = 3.0
 _ROUND_SECONDS = 0.005

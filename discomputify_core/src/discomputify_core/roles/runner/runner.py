@@ -13,9 +13,9 @@ from typing import Any
 
 from discomputify_core.errors import DiscomputifyError, OurBug
 from discomputify_core.model.ids import AttemptId
-from discomputify_core.roles.runner_launch import DEFAULT_CAP, Exit, Launch, order_of, refusal
-from discomputify_core.roles.runner_link import Link
-from discomputify_core.roles.runner_wire import MessageTooLong
+from discomputify_core.roles.runner.launch import DEFAULT_CAP, Exit, Launch, order_of, refusal
+from discomputify_core.roles.runner.link import Link
+from discomputify_core.roles.runner.wire import MessageTooLong
 
 __all__ = ["DEFAULT_CAP", "Exit", "Launch", "Runner"]
 

@@ -21,8 +21,8 @@ import psutil
 
 from discomputify_core.edge import clock
 from discomputify_core.interfaces.files import Hasher
-from discomputify_core.roles.cache_index import BlobKey, Mark
-from discomputify_core.roles.disk import CHUNK, disk_error, naming
+from discomputify_core.roles.node.cache_index import BlobKey, Mark
+from discomputify_core.roles.node.disk import CHUNK, disk_error, naming
 
 _NAME = re.compile(r"([0-9a-f]{32,128})(\.x)?", re.ASCII)
 #: Windows can neither delete nor replace a read-only file.

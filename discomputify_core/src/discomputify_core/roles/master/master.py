@@ -1,7 +1,7 @@
 """The master node: the cluster's state machine, its clock, and what it says to nodes, store and watchers.
 
 Here: taking events in, carrying commands out. What is decided is in cluster/; the operations that peers call
-are in master_nodes.py and master_clients.py.
+are in for_nodes.py and for_clients.py.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
-
-import attrs
 
 from discomputify_core import __version__
 from discomputify_core.cluster.machine import Cluster, Settings
@@ -34,9 +32,12 @@ from discomputify_core.model.commands import (
 )
 from discomputify_core.model.files import check_digest
 from discomputify_core.model.ids import NodeName, ProcessId
-from discomputify_core.model.message import Hello, Start, Work
-from discomputify_core.roles.observers import Observers
-from discomputify_core.roles.watchers import Watchers
+from discomputify_core.model.message import Hello
+from discomputify_core.roles.master.desk import NodeDesk, work_for
+from discomputify_core.roles.master.for_clients import client_operations
+from discomputify_core.roles.master.for_nodes import node_operations
+from discomputify_core.roles.master.observers import Observers
+from discomputify_core.roles.master.watchers import Watchers
 
 log = logging.getLogger("discomputify.master")
 
@@ -44,18 +45,6 @@ log = logging.getLogger("discomputify.master")
 TICK = 0.5
 #: Seconds between two tries to ask a store that does not answer.
 STORE_AGAIN = 2.0
-
-
-@attrs.define
-class NodeDesk:
-    """The master's end of one node's connection."""
-
-    peer: Peer
-    session: str
-    #: Keys of jobs whose spec was sent over this connection.
-    known: dict[ProcessId, str] = attrs.field(factory=dict)
-    outbox: asyncio.Queue[Work] = attrs.field(factory=asyncio.Queue)
-    sender: asyncio.Task[None] | None = None
 
 
 class MasterNode:
@@ -79,9 +68,6 @@ class MasterNode:
         settings: Settings | None = None,
         observe: Callable[[Sequence[ev.Event]], None] | None = None,
     ) -> None:
-        from discomputify_core.roles.master_clients import client_operations
-        from discomputify_core.roles.master_nodes import node_operations
-
         self.cluster = Cluster(policy, settings)
         self.store = store
         self.store_fault = ""
@@ -165,7 +151,7 @@ class MasterNode:
         for node, orders in work.items():
             desk = self.desks.get(node)
             if desk is not None:  # a node that is away gets its orders when it comes back
-                desk.outbox.put_nowait(_work(desk, orders))
+                desk.outbox.put_nowait(work_for(desk, orders))
 
     async def send_out(self, desk: NodeDesk) -> None:
         """Push work to a node, in order, until its connection goes."""
@@ -218,27 +204,14 @@ class MasterNode:
                     desk.sender.cancel()
                 self.apply(ev.NodeCut(name, desk.session, peer.reason))
 
+    def refused(self, hello: Hello, address: str, reason: str) -> None:
+        """The transport refused an authenticated peer; a computing node among them is shown in ``nodes``."""
+        if hello.role == "computing_node":
+            self.apply(ev.NodeRefused(hello.name or address, address, reason, clock.wall()))
+
     def spawn(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Run *coroutine* as a task of this master, ended with it."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _work(desk: NodeDesk, orders: list[StartPart | StopAttempt | DropJob]) -> Work:
-    """One message for one node; a job's spec travels with its first part only."""
-    jobs, start, stop, drop = [], [], {}, []
-    for order in orders:
-        if isinstance(order, StartPart):
-            spec = order.spec
-            if desk.known.get(spec.process_id) != spec.key:
-                desk.known[spec.process_id] = spec.key
-                jobs.append(spec)
-            start.append(Start(spec.process_id, spec.key, order.attempt, order.part, order.number))
-        elif isinstance(order, StopAttempt):
-            stop[str(order.attempt)] = order.reason
-        else:
-            drop.append(order.process_id)
-            desk.known.pop(order.process_id, None)
-    return Work(tuple(jobs), tuple(start), stop, tuple(drop))

@@ -24,16 +24,16 @@ from discomputify_core.model.files import Manifest, check_digest
 from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
 from discomputify_core.model.job import End, JobSpec, Outcome
 from discomputify_core.model.message import Beat, Join, Joined, LogPiece, Report, Work
-from discomputify_core.roles import facts as node_facts
-from discomputify_core.roles.agent_server import AgentServer
-from discomputify_core.roles.attempt import PartAttempt, Tools
-from discomputify_core.roles.cache import BlobCache
-from discomputify_core.roles.disk import FolderLock
-from discomputify_core.roles.indices import Indices
-from discomputify_core.roles.load import LoadMeter
-from discomputify_core.roles.reports import Reports
-from discomputify_core.roles.runner import Runner
-from discomputify_core.roles.workspace import sweep
+from discomputify_core.roles.node import facts as node_facts
+from discomputify_core.roles.node.agent_server import AgentServer
+from discomputify_core.roles.node.attempt import PartAttempt, Tools
+from discomputify_core.roles.node.cache import BlobCache
+from discomputify_core.roles.node.disk import FolderLock
+from discomputify_core.roles.node.indices import Indices
+from discomputify_core.roles.node.load import LoadMeter
+from discomputify_core.roles.node.reports import Reports
+from discomputify_core.roles.node.workspace import sweep
+from discomputify_core.roles.runner.runner import Runner
 
 log = logging.getLogger("discomputify.node")
 

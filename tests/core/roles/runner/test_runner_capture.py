@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from discomputify_core.roles.runner_capture import TAIL_BYTES, TAIL_LINES, Capture
+from discomputify_core.roles.runner.capture import TAIL_BYTES, TAIL_LINES, Capture
 
 
 @given(pieces=st.lists(st.binary(max_size=40), max_size=30), cap=st.integers(0, 100))

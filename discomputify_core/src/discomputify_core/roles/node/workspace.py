@@ -31,10 +31,10 @@ from discomputify_core.model.files import Entry, Manifest, check_path
 from discomputify_core.model.ids import AttemptId
 from discomputify_core.model.inputs import entries_for
 from discomputify_core.model.job import JobSpec
-from discomputify_core.roles.cache import BlobCache
-from discomputify_core.roles.cache_index import BlobKey
-from discomputify_core.roles.disk import naming
-from discomputify_core.roles.removing import remove_tree
+from discomputify_core.roles.node.cache import BlobCache
+from discomputify_core.roles.node.cache_index import BlobKey
+from discomputify_core.roles.node.disk import naming
+from discomputify_core.roles.node.removing import remove_tree
 
 #: How many strays are named.
 MAX_STRAYS = 20

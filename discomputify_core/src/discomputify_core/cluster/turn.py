@@ -1,0 +1,98 @@
+"""One turn of the cluster: its state, the time, and what this batch of events has led to so far.
+
+Handlers (on_*.py) take a turn and an event. They change the state and note what is to be done; nothing is placed
+or told to anybody before the batch is over.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from discomputify_core.cluster.state import Job, State
+from discomputify_core.model.commands import Command, DropJob
+from discomputify_core.model.ids import ProcessId
+from discomputify_core.model.job import JobState, PartState
+
+#: Seconds of silence after which a node is fenced.
+LEASE = 20.0
+#: Seconds that a node whose connection closed has to come back.
+CUT = 2.0
+
+
+@attrs.frozen
+class Settings:
+    """Limits that the conf may change."""
+
+    expected: tuple[str, ...] = ()
+    lease: float = LEASE
+    cut: float = CUT
+
+
+@attrs.define
+class Turn:
+    """What handlers work with; one object, used for batch after batch."""
+
+    settings: Settings
+    state: State
+    now: float = 0.0
+    last_tick: float | None = None
+    commands: list[Command] = attrs.field(factory=list)
+    #: Jobs that look different now.
+    changed: dict[ProcessId, None] = attrs.field(factory=dict)
+    #: Whether a placement pass may find something.
+    dirty: bool = False
+
+    def touch(self, process_id: ProcessId) -> None:
+        """*process_id* looks different now."""
+        job = self.state.jobs.get(process_id)
+        if job is not None and process_id not in self.changed:
+            job.version += 1
+            self.changed[process_id] = None
+
+    def nodes_changed(self) -> None:
+        """Nodes came or went: waiting jobs may be placed, and wait for something else."""
+        self.dirty = True
+        for process_id in self.state.hungry:
+            self.touch(process_id)
+
+    def feed(self, job: Job) -> None:
+        """Put *job* among those that have ready parts, in the order in which work starts."""
+        if not self.state.ready(job):
+            return
+        self.dirty = True
+        hungry = self.state.hungry
+        if job.id in hungry:
+            return
+        last = next(reversed(hungry.values())) if hungry else None
+        hungry[job.id] = job
+        if last is not None and _turn(last) > _turn(job):
+            self.state.hungry = {job.id: job for job in sorted(hungry.values(), key=_turn)}
+
+    def ended_perhaps(self, job: Job, wall: float) -> None:
+        """If nothing is left to do, write down how the job ended and let its nodes forget it."""
+        self.state.hungry.pop(job.id, None)
+        if not job.ended or job.live or job.ended_wall is not None:
+            return
+        job.ended_wall = wall
+        if job.state is JobState.FAILED and not job.reason:
+            job.reason = _why_failed(job)
+        elif job.state is JobState.DONE:
+            job.reason = ""
+        for name in job.ran_on:
+            self.commands.append(DropJob(name, job.id))
+
+
+def _turn(job: Job) -> tuple[int, int]:
+    return (-job.spec.priority, job.order)
+
+
+def _why_failed(job: Job) -> str:
+    part = next(job.parts.having(PartState.FAILED), 0)
+    failed = job.parts.count(PartState.FAILED)
+    reports = job.reports.get(part)
+    if not reports:
+        return f"{failed} of {job.parts.total} parts failed"
+    last = reports[-1]
+    tries = f"{len(reports)} attempts" if len(reports) > 1 else "1 attempt"
+    more = f" ({failed} of {job.parts.total} parts failed)" if failed > 1 else ""
+    return f"part {part} failed after {tries}: {last.reason}{more}"

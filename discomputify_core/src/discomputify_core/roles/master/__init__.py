@@ -1,0 +1,1 @@
+"""The master node: events in, commands out, and what peers may ask."""

@@ -1,0 +1,1 @@
+"""The computing node: what one attempt needs, from its files to its outcome."""
