@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import attrs
 import pytest
 
 from discomputify_core.cluster import invariants, report, why
 from discomputify_core.cluster.machine import Cluster, Settings
+from discomputify_core.cluster.state import Job
 from discomputify_core.errors import BadInput, JobExists, NameTaken, NoSuchJob
 from discomputify_core.model import events as ev
 from discomputify_core.model.commands import CheckTree, ClearStore, DropJob, StartPart, StopAttempt
 from discomputify_core.model.ids import NodeName, ProcessId
-from discomputify_core.model.job import End, JobSpec, JobState, Outcome, PartState, Request
+from discomputify_core.model.job import End, JobSpec, JobState, JobStatus, Outcome, PartState, Request
 from discomputify_core.model.node import NodeFacts, NodeLoad
+from discomputify_core.model.view import ClusterView, Decision, Ready
 from discomputify_core.plugins.fifo import Fifo
 
 DIGEST = "blake3:" + "ab" * 32
 JOB = ProcessId("job")
 
 
-def facts(name: str = "one", slots: int = 2, session: str = "s1", **more: object) -> NodeFacts:
+def facts(name: str = "one", slots: int = 2, session: str = "s1", **more: Any) -> NodeFacts:
     return attrs.evolve(NodeFacts(NodeName(name), slots, memory=8 << 30, cache_limit=1 << 40, session=session), **more)
 
 
@@ -39,13 +44,16 @@ class Driver:
         invariants.check(self.cluster.state)
         return list(commands)
 
-    def submit(self, parts: int = 4, process_id: str = "job", **more: object) -> list[object]:
+    def submit(self, parts: int = 4, process_id: str = "job", **more: Any) -> list[object]:
         spec = JobSpec(process_id=ProcessId(process_id), key="k", parts=parts, tree=DIGEST, **more)
         return [*self.do(ev.JobSubmitted(spec, 100.0)), *self.do(ev.TreeChecked(spec.process_id, "k"))]
 
-    def end(self, start: StartPart, end: End = End.DONE, **more: object) -> list[object]:
+    def end(self, start: StartPart, end: End = End.DONE, **more: Any) -> list[object]:
         outcome = Outcome(start.attempt, end, manifest=DIGEST if end is End.DONE else "", **more)
         return self.do(ev.AttemptStarted(start.node, start.attempt), ev.AttemptEnded(start.node, outcome, 200.0))
+
+    def state(self) -> JobState:
+        return self.job.state
 
     def finish(self) -> None:
         """End everything that is started, well, until nothing is."""
@@ -53,11 +61,11 @@ class Driver:
             self.end(self.starts.pop(0))
 
     @property
-    def job(self):
+    def job(self) -> Job:
         return self.cluster.job(JOB)
 
     @property
-    def status(self):
+    def status(self) -> JobStatus:
         return report.job_status(self.cluster.state, self.job)
 
 
@@ -66,7 +74,7 @@ def test_a_job_runs_in_slots_and_is_done() -> None:
     driver.submit(5)
     assert [start.part for start in driver.starts] == [1, 2]
     driver.finish()
-    assert driver.job.state is JobState.DONE
+    assert driver.state() is JobState.DONE
     assert driver.status.parts.done == 5
     assert report.outputs(driver.job, 0, 10).ended
     assert driver.status.nodes == {"one": 5}
@@ -81,9 +89,9 @@ def test_parts_wait_until_the_store_confirms_the_program() -> None:
     assert not driver.starts
     assert "store" in why.why_job(driver.cluster.state, driver.job)
     driver.do(ev.TreeChecked(JOB, "k", "the store is silent", final=False))
-    assert driver.job.state is JobState.WAITING
+    assert driver.state() is JobState.WAITING
     driver.do(ev.TreeChecked(JOB, "k", "the store does not hold it"))
-    assert driver.job.state is JobState.FAILED
+    assert driver.state() is JobState.FAILED
     assert "does not hold it" in driver.status.reason
 
 
@@ -98,7 +106,7 @@ def test_a_failing_part_is_tried_on_another_node_and_then_gives_up() -> None:
     driver.end(second, End.EXIT, code=3, reason="exit code 3")
     third = driver.starts.pop()
     driver.end(third, End.EXIT, code=3, reason="exit code 3")
-    assert driver.job.state is JobState.FAILED
+    assert driver.state() is JobState.FAILED
     assert driver.status.reason == "part 1 failed after 3 attempts: exit code 3"
 
 
@@ -120,7 +128,7 @@ def test_a_part_without_attempts_left_does_not_stop_its_siblings() -> None:
         start = driver.starts.pop(0)
         driver.end(start, End.EXIT if start.part == 2 else End.DONE, code=1, reason="exit code 1")
     assert driver.status.parts.done == 3
-    assert driver.job.state is JobState.FAILED
+    assert driver.state() is JobState.FAILED
     assert [output.part for output in report.failed(driver.job, 0, 10).outputs] == [2]
 
 
@@ -135,7 +143,7 @@ def test_a_broken_node_gets_no_more_of_a_job_that_others_manage() -> None:
             driver.end(start, End.EXIT, code=1, reason="No module named 'x'")
         else:
             driver.end(start)
-    assert driver.job.state is JobState.DONE
+    assert driver.state() is JobState.DONE
     assert ran["bad"] == 3
     assert "bad" in driver.job.refused
     shown = next(node for node in report.node_statuses(driver.cluster.state) if node.name == "bad")
@@ -160,7 +168,7 @@ def test_a_lost_node_costs_the_lost_budget_only() -> None:
     again = driver.starts.pop()
     assert (again.part, again.number, again.node) == (one.part, 2, "two")
     driver.end(again)
-    assert driver.job.state is JobState.DONE
+    assert driver.state() is JobState.DONE
 
 
 def test_a_silent_node_is_fenced_but_not_for_the_masters_own_stall() -> None:
@@ -186,7 +194,7 @@ def test_a_node_that_comes_back_keeps_what_runs_and_returns_what_never_arrived()
     assert [(start.part, start.number) for start in driver.starts] == [(second.part, 2)]
     driver.end(first)
     driver.finish()
-    assert driver.job.state is JobState.DONE
+    assert driver.state() is JobState.DONE
     assert not driver.status.failures
 
 
@@ -198,7 +206,7 @@ def test_a_planned_stop_costs_nothing() -> None:
     assert driver.status.parts.ready == 1
     driver.do(ev.NodeJoined(facts("two", 1), "two:1"))
     driver.finish()
-    assert driver.job.state is JobState.DONE
+    assert driver.state() is JobState.DONE
 
 
 def test_a_restarted_node_replaces_its_dead_predecessor_and_a_second_one_is_refused() -> None:
@@ -219,10 +227,10 @@ def test_stop_ends_what_runs_and_what_waits() -> None:
     first, second = driver.starts
     commands = driver.do(ev.JobStopAsked(JOB, "ada@host"))
     assert {c.attempt for c in commands if isinstance(c, StopAttempt)} == {first.attempt, second.attempt}
-    assert driver.job.state is JobState.RUNNING
+    assert driver.state() is JobState.RUNNING
     driver.end(first, End.STOPPED)
     commands = driver.end(second)
-    assert driver.job.state is JobState.STOPPED
+    assert driver.state() is JobState.STOPPED
     assert driver.status.parts.stopped == 4
     assert driver.status.parts.done == 1
     assert driver.status.reason == "stopped by ada@host"
@@ -286,7 +294,7 @@ def test_a_policy_that_lies_is_refused_and_named() -> None:
     class Liar(Fifo):
         name = "liar"
 
-        def place(self, ready, view):  # type: ignore[no-untyped-def]
+        def place(self, ready: Sequence[Ready], view: ClusterView) -> Decision:
             decision = super().place(ready, view)
             return attrs.evolve(decision, placements=tuple(attrs.evolve(p, count=99) for p in decision.placements))
 
@@ -302,6 +310,14 @@ def test_nodes_that_are_expected_and_missing_are_shown() -> None:
     driver = Driver(facts("one"), settings=Settings(expected=("one", "10.0.0.9")))
     shown = {node.name: node.state for node in report.node_statuses(driver.cluster.state)}
     assert shown == {"one": "live", "10.0.0.9": "missing"}
+
+
+def test_nodes_stand_in_the_order_of_the_conf() -> None:
+    expected = ("10.0.0.1", "b", "a")
+    driver = Driver(settings=Settings(expected=expected))
+    for name, address in (("z", "10.0.0.9:1"), ("a", "10.0.0.1:2"), ("b", "10.0.0.1:3"), ("c", "10.0.0.1:4")):
+        driver.do(ev.NodeJoined(facts(name), address))
+    assert [node.name for node in driver.cluster.state.live_nodes()] == ["c", "b", "a", "z"]
 
 
 def test_differences_between_nodes_are_warned_of() -> None:

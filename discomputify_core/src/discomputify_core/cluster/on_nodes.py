@@ -51,11 +51,12 @@ def reattach(turn: Turn, node: Node, event: ev.NodeJoined) -> None:
 
 def order_of(turn: Turn, facts: NodeFacts, address: str) -> int:
     """Expected nodes come first, in the conf's order; others by arrival."""
+    expected = turn.state.expected
     host = address.rpartition(":")[0].strip("[]")
-    for at, name in enumerate(turn.state.expected):
-        if name in (facts.name, host):
-            return at
-    return len(turn.state.expected) + turn.state.next_order()
+    for known in (facts.name, host):  # a name is surer than an address, which several nodes may share
+        if known in expected:
+            return expected.index(known)
+    return len(expected) + turn.state.next_order()
 
 
 def on_node_beat(turn: Turn, event: ev.NodeBeat) -> None:

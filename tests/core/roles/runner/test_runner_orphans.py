@@ -16,7 +16,7 @@ import pytest
 from discomputify_core.errors import DiscomputifyError
 from discomputify_core.model.ids import AttemptId
 from discomputify_core.roles.runner import runner as runner_module
-from discomputify_core.roles.runner import tree_scan
+from discomputify_core.roles.runner import tree_linux, tree_scan
 from discomputify_core.roles.runner.runner import Launch, Runner
 from discomputify_core.roles.runner.tree import Claim
 from discomputify_testkit.running import run, until
