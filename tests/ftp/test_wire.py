@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from discomputify_core.errors import BadPath
 from discomputify_core.model.files import Entry, Manifest
+from discomputify_core.model.ids import reserved_on_windows
 from discomputify_ftp import wire
 from discomputify_ftp.hashing import digest_of
 
-names = st.text(
-    st.characters(codec="utf-8", exclude_characters="/\\:. \x7f", min_codepoint=33), min_size=4, max_size=12
-)
+letters = st.characters(codec="utf-8", exclude_characters="/\\:. \x7f", min_codepoint=33)
+names = st.text(letters, min_size=4, max_size=12).filter(lambda name: not reserved_on_windows(name))
 paths = st.lists(names, min_size=1, max_size=4).map("/".join)
 
 

@@ -52,6 +52,7 @@ class _Arrival:
 
     @property
     def over(self) -> bool:
+        """Whether it failed or became a blob; nobody touches its file any more then."""
         return self.failure is not None or self.held >= self.size
 
     def wake(self) -> None:
@@ -107,7 +108,8 @@ class Arrivals:
         finally:
             arrival.users -= 1
             arrival.used_at = time.monotonic()
-            nothing = not arrival.users and arrival.held <= 0
+            # A thread may still write for a request that was given up: then forget_idle() has another look.
+            nothing = not arrival.users and arrival.held <= 0 and not arrival.lock.locked()
             if (arrival.over or nothing) and self._arriving.get((digest, size)) is arrival:
                 del self._arriving[digest, size]
 
@@ -127,15 +129,18 @@ class Arrivals:
         if arrival.held >= 0:
             return arrival.held
         with arrival.lock:
+            if arrival.failure is not None:
+                raise arrival.failure
             if arrival.held < 0:
                 try:
-                    arrival.hasher, arrival.held = hash_file(arrival.path, arrival.size)
+                    arrival.hasher, held = hash_file(arrival.path, arrival.size)
                 except FileNotFoundError:
-                    arrival.held = 0
+                    held = 0
                 except OSError as error:
                     raise disk_error(error, arrival.path, WHOSE) from error
-            if arrival.held == arrival.size:
-                self._finish(arrival)
+                if held == arrival.size:
+                    self._finish(arrival)
+                arrival.held = held
             return arrival.held
 
     def _write(self, arrival: _Arrival, offset: int, data: bytes | bytearray | memoryview) -> int:
@@ -195,5 +200,5 @@ class Arrivals:
         """Free the memory of arrivals that nobody continues."""
         now = time.monotonic()
         for key, arrival in list(self._arriving.items()):
-            if not arrival.users and now - arrival.used_at > IDLE:
+            if not arrival.users and not arrival.lock.locked() and now - arrival.used_at > IDLE:
                 del self._arriving[key]

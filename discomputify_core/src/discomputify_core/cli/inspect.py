@@ -22,7 +22,7 @@ from discomputify_core.model.node import NodeStatus
 @as_json
 def nodes(verbose: bool, as_json: bool) -> int:
     """Show the computing nodes and their load."""
-    found = with_client(lambda client: client.nodes())
+    found = with_client(lambda client: client.nodes(packages=verbose))
     if as_json:
         say_json([plain(node) for node in found])
         return 0

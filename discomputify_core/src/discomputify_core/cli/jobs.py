@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,12 +76,12 @@ def logs(process_id: str, part: int, attempt: int | None, stream: str, follow: b
 
     async def show(client: Client) -> None:
         wanted = ("out", "err") if stream == "both" else (stream,)
-        copies = [_copy(client, process_id, part, attempt or 0, each, follow) for each in wanted]
+        copies = [partial(_copy, client, process_id, part, attempt or 0, each, follow) for each in wanted]
         if follow:
-            await asyncio.gather(*copies)
+            await asyncio.gather(*(copy() for copy in copies))
         else:
             for copy in copies:
-                await copy
+                await copy()
 
     with_client(show)
     return 0

@@ -13,11 +13,11 @@ import click
 
 from discomputify_core.cli import common
 from discomputify_core.cli.output import note, say, warn
-from discomputify_core.edge.connect import STORE_ROLE, master_address, store_addresses
+from discomputify_core.edge.connect import STORE_ROLE, keys_of, master_address, store_addresses
 from discomputify_core.edge.machine import is_root
 from discomputify_core.edge.names import Here, this_machine
 from discomputify_core.edge.opening import Loaded
-from discomputify_core.errors import BadInput, PluginMissing, Unreachable
+from discomputify_core.errors import AddressInUse, BadInput, PluginMissing, Unreachable
 from discomputify_core.interfaces.transport import Address
 from discomputify_core.roles.log_setup import set_up
 from discomputify_core.roles.starting import (
@@ -99,7 +99,10 @@ async def _serve(loaded: Loaded, names: Sequence[str], name: str | None, slots: 
                 break
             role = _made(loaded, each, name, slots)
             started.append(role)
-            addresses = await role.start()
+            try:
+                addresses = await role.start()
+            except AddressInUse as error:
+                raise await _all_in_use(loaded, error, names[names.index(each) + 1 :]) from error
             if isinstance(role, NodeRole):
                 waiting.append(asyncio.ensure_future(_announce_node(role, loaded)))
             else:
@@ -118,6 +121,28 @@ async def _serve(loaded: Loaded, names: Sequence[str], name: str | None, slots: 
         await asyncio.gather(*waiting, return_exceptions=True)
         for role in reversed(started):
             await role.close()
+
+
+async def _all_in_use(loaded: Loaded, first: AddressInUse, others: Sequence[str]) -> AddressInUse:
+    """*first*, and what the services that would have been started next cannot bind, each with its keys."""
+    each = _each(first)
+    for name in others:
+        if name == "computing_node":  # it serves nowhere
+            continue
+        role = _made(loaded, name, None, None)
+        try:
+            await role.start()
+        except AddressInUse as error:
+            each += _each(error)
+        finally:
+            await role.close()
+    said = [f"{text.rstrip('.')} @ {keys_of(loaded.conf, address)}".rstrip(" @") for address, text in each]
+    text = said[0] if len(said) == 1 else f"{len(said)} addresses cannot be used:" + "".join(f"\n  {s}" for s in said)
+    return AddressInUse(text, each=each)
+
+
+def _each(error: AddressInUse) -> list[tuple[str, str]]:
+    return list(error.fields.get("each") or [(str(error.fields.get("address")), str(error))])
 
 
 def _made(loaded: Loaded, role: str, name: str | None, slots: int | None) -> Role:

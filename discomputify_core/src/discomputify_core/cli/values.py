@@ -44,7 +44,7 @@ class NeedType(PairParam):
         if isinstance(value, tuple):
             return value
         name, _, count = value.partition("=")
-        if not name or not count.isdecimal() or int(count) < 1:
+        if not name or not count.isdecimal() or len(count) > 18 or int(count) < 1:
             self.fail(f"{value!r} is not NAME=COUNT, such as gpu=1.", param, ctx)
         return name, int(count)
 
@@ -86,4 +86,4 @@ def job_and_part(text: str) -> tuple[str, int]:
     id first.
     """
     process_id, dot, part = text.rpartition(".")
-    return (process_id, int(part)) if dot and part.isdecimal() else (text, 0)
+    return (process_id, int(part)) if dot and part.isdecimal() and len(part) < 9 else (text, 0)

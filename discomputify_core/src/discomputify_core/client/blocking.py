@@ -58,9 +58,12 @@ class BlockingClient:
             self._end()
 
     def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """End what still runs in the loop (followed logs, interrupted calls), then the thread."""
+        tidied = asyncio.run_coroutine_threadsafe(_tidied(), self._loop)
+        tidied.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
         self._thread.join(JOIN)
-        self._loop.close()
+        if not self._thread.is_alive():
+            self._loop.close()
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -137,9 +140,9 @@ class BlockingClient:
         """See :meth:`Client.attempts`."""
         return self._run(self._client.attempts(process_id, part))
 
-    def nodes(self) -> tuple[NodeStatus, ...]:
+    def nodes(self, packages: bool = False) -> tuple[NodeStatus, ...]:
         """See :meth:`Client.nodes`."""
-        return self._run(self._client.nodes())
+        return self._run(self._client.nodes(packages))
 
     def info(self) -> MasterInfo:
         """See :meth:`Client.info`."""
@@ -170,6 +173,17 @@ class BlockingClient:
     def clear(self, process_id: str) -> None:
         """See :meth:`Client.clear`."""
         self._run(self._client.clear(process_id))
+
+
+async def _tidied() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=JOIN / 2)
+    loop = asyncio.get_running_loop()
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
 
 
 async def _made(conf: Path | str | None) -> Client:

@@ -14,24 +14,29 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
+
 from discomputify_core.client.fetching import Fetching
 from discomputify_core.client.results import Fetched, Submitted, Upload
 from discomputify_core.edge import clock, trees
 from discomputify_core.edge.connect import Connection, hello, master_address
 from discomputify_core.edge.opening import Loaded, need_conf
+from discomputify_core.edge.weights import check_job
 from discomputify_core.errors import BadInput, JobExists, NoSuchJob, Unreachable
 from discomputify_core.interfaces.files import Blob, FileStore, Moved
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.files import check_digest
 from discomputify_core.model.ids import ProcessId, check_parts, check_process_id
-from discomputify_core.model.inputs import most_bytes_of_a_part, requirements_in
+from discomputify_core.model.inputs import check_inputs, most_bytes_of_a_part, requirements_in
 from discomputify_core.model.job import AttemptReport, JobSpec, JobStatus, Request
 from discomputify_core.model.message import (
     AboutJob,
+    JobsAsked,
     Log,
     LogAsked,
     MasterInfo,
     Nodes,
+    NodesAsked,
     Sentence,
     Statuses,
     Watch,
@@ -62,6 +67,7 @@ class Client:
         self._master = self._connection.master()
         self._store: FileStore | None = None
         self._met = False
+        self._met_the_store = False
 
     @classmethod
     def from_conf(cls, conf: Path | str | None = None) -> Client:
@@ -91,6 +97,14 @@ class Client:
         if self._store is None:
             self._store = self._connection.store()
         return self._store
+
+    async def _met_store(self) -> FileStore:
+        """The store, after making sure once that it can be reached: later it is waited for."""
+        store = self.store
+        if not self._met_the_store:
+            await self._connection.meet_store(FIRST_CONTACT)
+            self._met_the_store = True
+        return store
 
     async def _ask(self, operation: str, question: Any, kind: type[T], timeout: float = 0.0) -> T:
         data, _ = await self._ask_bytes(operation, question, timeout)
@@ -143,6 +157,7 @@ class Client:
         pid = check_process_id(clock.new_process_id() if process_id is None else process_id)
         if parts is not None:
             check_parts(parts)
+        check_inputs(inputs, self._connection.conf.input_path)
         scan = await self.scan(folder)
         await self._check_free(pid)
         if parts is None:
@@ -151,15 +166,15 @@ class Client:
             scanned(scan)
         conf = self._connection.conf
         key = clock.token(6)
-        up = await trees.upload(scan, self.store, pid, f"program-{key}", moved)
+        part_bytes = await asyncio.to_thread(most_bytes_of_a_part, scan.manifest, conf.input_path, inputs, parts)
         spec = JobSpec(
             process_id=pid,
             key=key,
             parts=parts,
-            tree=up.digest,
+            tree="",  # known after the upload
             tree_bytes=scan.manifest.size,
             tree_files=len(scan.manifest.files),
-            part_bytes=most_bytes_of_a_part(scan.manifest, conf.input_path, inputs, parts),
+            part_bytes=part_bytes,
             request=request or Request(),
             args=tuple(args),
             env=dict(env or {}),
@@ -171,7 +186,9 @@ class Client:
             attempts=attempts,
             requirements=await asyncio.to_thread(_requirements, folder),
         )
-        status = await self._ask("job.submit", spec, JobStatus)
+        check_job(spec)
+        up = await trees.upload(scan, await self._met_store(), pid, f"program-{key}", moved)
+        status = await self._ask("job.submit", attrs.evolve(spec, tree=up.digest), JobStatus)
         upload = Upload(up.files, up.bytes, up.blobs_sent, up.bytes_sent)
         return Submitted(status, upload, scan.ignored)
 
@@ -190,7 +207,7 @@ class Client:
         """What an upload of *folder* would send, and what it would leave out. Changes nothing."""
         scan = await self.scan(Path(folder))
         await self._slots_or_none()
-        return await trees.plan(scan, self.store, check_process_id(process_id))
+        return await trees.plan(scan, await self._met_store(), check_process_id(process_id))
 
     async def _check_free(self, process_id: str) -> None:
         try:
@@ -205,7 +222,7 @@ class Client:
         )
 
     async def _slots_or_none(self) -> int:
-        return (await self._ask("nodes", None, Nodes)).slots
+        return (await self._ask("nodes", NodesAsked(), Nodes)).slots
 
     async def _slots(self) -> int:
         slots = await self._slots_or_none()
@@ -228,8 +245,15 @@ class Client:
         return await self._ask("job.status", AboutJob(check_process_id(process_id)), JobStatus)
 
     async def jobs(self) -> tuple[JobStatus, ...]:
-        """All jobs that the cluster knows, oldest first."""
-        return (await self._ask("job.list", None, Statuses)).jobs
+        """All jobs that the cluster knows, oldest first; failures, warnings and nodes are left to :meth:`status`."""
+        found: list[JobStatus] = []
+        after = 0
+        while True:
+            page = await self._ask("job.list", JobsAsked(after), Statuses)
+            found += page.jobs
+            if page.next <= after:
+                return tuple(found)
+            after = page.next
 
     async def changes(self, process_id: str, since: int = -1, until: float | None = None) -> AsyncIterator[JobStatus]:
         """The job's status now and after every change, until it has ended.
@@ -272,9 +296,16 @@ class Client:
         """The attempts of one part, oldest first."""
         return await self._ask("job.attempts", AboutJob(check_process_id(process_id), part), tuple[AttemptReport, ...])
 
-    async def nodes(self) -> tuple[NodeStatus, ...]:
-        """The computing nodes."""
-        return (await self._ask("nodes", None, Nodes)).nodes
+    async def nodes(self, packages: bool = False) -> tuple[NodeStatus, ...]:
+        """The computing nodes; with *packages* also what is installed for the interpreter of each."""
+        found: dict[str, NodeStatus] = {}  # by name: nodes may come between two pages
+        after = 0
+        while True:
+            page = await self._ask("nodes", NodesAsked(after, packages), Nodes)
+            found.update((node.name, node) for node in page.nodes)
+            if page.next <= after:
+                return tuple(found.values())
+            after = page.next
 
     async def info(self) -> MasterInfo:
         """The master's version and what it uses."""
@@ -316,7 +347,7 @@ class Client:
     async def _kept_log(self, process_id: str, manifest: str, stream: str) -> bytes:
         if not manifest:
             return b""
-        return await _read_file(self.store, check_process_id(process_id), manifest, f"logs/{stream}")
+        return await _read_file(await self._met_store(), check_process_id(process_id), manifest, f"logs/{stream}")
 
     # --- ending -------------------------------------------------------------------------------------
 
@@ -347,7 +378,8 @@ class Client:
             DiskError: it cannot be written.
         """
         pid = check_process_id(process_id)
-        fetching = Fetching(self, self.store, await self.status(pid), Path(out), moved)
+        status = await self.status(pid)
+        fetching = Fetching(self, await self._met_store(), status, Path(out), moved)
         await fetching.run(part, follow)
         return fetching.result()
 
@@ -384,7 +416,7 @@ def _scan(folder: Path, hasher: Any, output_path: str, also: Mapping[Path, str])
 
 def _requirements(folder: Path) -> tuple[str, ...]:
     try:
-        return requirements_in((folder / "requirements.txt").read_text(encoding="utf-8", errors="replace"))
+        return requirements_in((folder / "requirements.txt").read_text(encoding="utf-8-sig", errors="replace"))
     except OSError:
         return ()  # a program without requirements is the usual case
 
@@ -394,4 +426,4 @@ def _user_at_host() -> str:
         user = getpass.getuser()
     except (KeyError, OSError, ImportError):  # an account without a name, as in some containers
         user = "unknown"
-    return f"{user}@{socket.gethostname()}"
+    return f"{user}@{socket.gethostname()}".encode(errors="replace").decode()

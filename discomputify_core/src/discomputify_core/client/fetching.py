@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,11 +148,20 @@ def prepare(folder: Path, look_only: bool = False) -> None:
                 f"Choose another --out or another process id."
             )
         if look_only:
+            _check_writable(folder)
             return
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         (folder / trees.JOB_MARK).touch()
     except OSError as error:
         raise DiskError(f"Outputs cannot be written to '{folder}': {error.strerror}.", path=str(folder)) from error
+
+
+def _check_writable(folder: Path) -> None:
+    near = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not near.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(near))
+    if not os.access(near, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, f"nothing can be written in '{near}'", str(near))
 
 
 def _write_empty(path: Path) -> None:

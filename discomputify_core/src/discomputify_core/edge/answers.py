@@ -11,6 +11,7 @@ from collections import OrderedDict
 
 import attrs
 
+from discomputify_core.errors import Refused
 from discomputify_core.model.message import Message, RequestId
 
 #: Seconds an answer is kept that nobody settled.
@@ -24,6 +25,8 @@ MAX_CLIENTS = 4096
 @attrs.define
 class _Client:
     seen_at: float = 0.0
+    #: It waits for no answer to a request with a lower number.
+    settled: int = 0
     answers: OrderedDict[int, asyncio.Future[Message]] = attrs.field(factory=OrderedDict)
 
 
@@ -32,11 +35,15 @@ class Answers:
 
     def __init__(self) -> None:
         self._clients: OrderedDict[bytes, _Client] = OrderedDict()
+        self._working: set[asyncio.Task[None]] = set()
 
     def find(self, request: RequestId, settled: int, now: float) -> asyncio.Future[Message] | None:
         """The answer (or the future of one that is being worked out) to *request* if it was seen before.
 
         Forgets what the client has *settled*, and clients not heard of for ten minutes.
+
+        Raises:
+            Refused: the client has settled this very request: it came late, over a channel that was given up.
         """
         client = self._clients.get(request.client)
         if client is None:
@@ -44,26 +51,31 @@ class Answers:
         client.seen_at = now
         self._clients.move_to_end(request.client)
         self._forget(now)
-        while client.answers and next(iter(client.answers)) < settled:
-            client.answers.popitem(last=False)
+        client.settled = max(client.settled, settled)
+        for number in [number for number in client.answers if number < client.settled]:
+            del client.answers[number]
+        if request.number < client.settled:
+            raise Refused("This request came late: nobody waits for its answer any more, and it is not done again.")
         return client.answers.get(request.number)
 
     def begin(self, request: RequestId) -> asyncio.Future[Message]:
-        """Note that *request* is being worked on; the caller sets the future's result."""
+        """Note that *request*, which :meth:`find` did not know, is being worked on; see :meth:`finish`."""
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._clients[request.client].answers[request.number] = future
         return future
 
-    def finish(self, request: RequestId, answer: Message) -> None:
-        """Keep *answer*, and wake those who wait for it."""
-        client = self._clients.get(request.client)
-        future = client.answers.get(request.number) if client else None
-        if client is None or future is None:
-            return
+    def working(self, task: asyncio.Task[None]) -> None:
+        """Hold on to *task*, which works out an answer, until it is done."""
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+    def finish(self, request: RequestId, future: asyncio.Future[Message], answer: Message) -> None:
+        """Give *answer* to those who wait for the *future* of :meth:`begin`, and keep it if it is small."""
         if not future.done():
             future.set_result(answer)
-        if len(answer.body) > MAX_KEPT:
-            del client.answers[request.number]
+        client = self._clients.get(request.client)
+        if client is not None and len(answer.body) > MAX_KEPT:
+            client.answers.pop(request.number, None)
 
     def _forget(self, now: float) -> None:
         while self._clients:

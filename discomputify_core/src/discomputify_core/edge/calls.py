@@ -7,16 +7,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Union
 
 import attrs
 
 from discomputify_core.edge import clock
 from discomputify_core.edge.answers import Answers
+from discomputify_core.edge.deadline import within
 from discomputify_core.errors import (
+    AddressInUse,
     ChannelClosed,
     DiscomputifyError,
     OurBug,
@@ -35,13 +38,16 @@ log = logging.getLogger("discomputify.calls")
 Body = Union[bytes, bytearray, memoryview]
 
 #: Requests of one peer that are worked on at once; a peer that sends more waits.
-MAX_AT_ONCE = 512
-#: Bytes of request bodies of one peer held at once, beyond the first.
-MAX_BODIES = 64 * 1024 * 1024
+MAX_AT_ONCE = 1024
+#: Bytes of request bodies of one peer held at once, and what a request without a body counts.
+MAX_HELD = 128 * 1024 * 1024
+EACH = MAX_HELD // MAX_AT_ONCE
 #: First and longest wait between two tries to connect, seconds.
 FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0
 #: Most seconds for one try to connect.
 DIAL = 5.0
+#: Seconds for a try that ran into its deadline to say what was wrong.
+GRACE = 0.5
 
 
 class RequestIds:
@@ -116,7 +122,7 @@ class Peer(Caller):
         self._waiting[request] = future
         try:
             message = Message(operation, data, body, request, self._ids.settled)
-            answer = await asyncio.wait_for(self._exchange(message, future), timeout)
+            answer = await within(timeout, self._exchange(message, future))
         except asyncio.TimeoutError:
             raise Unreachable(
                 f"{self.channel.peer.role} at {self.channel.address} did not answer '{operation}' "
@@ -173,10 +179,12 @@ class Peer(Caller):
                 future.set_result(message)
             return
         if message.request is None:
-            await self._work_out(message)
+            done = await self._work_out(message)
+            if "error" in done.data:  # nobody waits for the answer
+                log.warning("a message '%s' from %s failed: %s", message.operation, self.channel.address, done.data)
             return
-        self._held += len(message.body) + MAX_BODIES // MAX_AT_ONCE
-        if self._held >= 2 * MAX_BODIES:
+        self._held += len(message.body) + EACH
+        if self._held >= MAX_HELD:
             self._room.clear()
         task = asyncio.get_running_loop().create_task(self._answer(message))
         self._tasks.add(task)
@@ -185,28 +193,37 @@ class Peer(Caller):
     async def _answer(self, message: Message) -> None:
         try:
             answer = await self._remembered(message)
-            await self.channel.send(answer)
+            try:
+                await self.channel.send(answer)
+            except OurBug as bug:  # too big, or not plain: the one who asked is told, and does not wait in vain
+                log.exception("the answer to '%s' cannot be sent", message.operation)
+                await self.channel.send(Message(ANSWER, {"error": to_wire(bug)}, b"", message.request))
         except ChannelClosed:
             pass  # the client asks again over its next channel, and a remembered answer waits there
         finally:
-            self._held -= len(message.body) + MAX_BODIES // MAX_AT_ONCE
-            self._room.set()
+            self._held -= len(message.body) + EACH
+            if self._held < MAX_HELD:
+                self._room.set()
 
     async def _remembered(self, message: Message) -> Message:
-        operation = self._operations.get(message.operation)
-        if operation is None or not operation.changes or message.request is None:
+        request, operation = message.request, self._operations.get(message.operation)
+        if operation is None or not operation.changes or request is None:
             return await self._work_out(message)
-        known = self._answers.find(message.request, message.settled, clock.now())
-        if known is not None:
-            return await asyncio.shield(known)
-        self._answers.begin(message.request)
-        # Shielded: what has begun is finished and remembered even if this channel closes meanwhile.
-        return await asyncio.shield(asyncio.ensure_future(self._do_and_keep(message, message.request)))
+        try:
+            known = self._answers.find(request, message.settled, clock.now())
+        except Refused as refused:
+            return Message(ANSWER, {"error": to_wire(refused)}, b"", request)
+        if known is None:
+            known = self._answers.begin(request)
+            # A task of its own: what has begun is finished and remembered even if this channel closes meanwhile.
+            self._answers.working(asyncio.ensure_future(self._do_and_keep(message, request, known)))
+        return await asyncio.shield(known)
 
-    async def _do_and_keep(self, message: Message, request: RequestId) -> Message:
-        answer = await self._work_out(message)
-        self._answers.finish(request, answer)
-        return answer
+    async def _do_and_keep(self, message: Message, request: RequestId, known: asyncio.Future[Message]) -> None:
+        try:
+            self._answers.finish(request, known, await self._work_out(message))
+        finally:
+            known.cancel()  # without effect on one that has its answer
 
     async def _work_out(self, message: Message) -> Message:
         log.debug("%s asks %s", self.channel.peer.role, message.operation)
@@ -267,8 +284,8 @@ class Link(Caller):
         self._answers = Answers()
         self._peer: Peer | None = None
         self._connecting = asyncio.Lock()
-        self._reader: asyncio.Task[None] | None = None
-        self._closed = False
+        self._readers: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
 
     @property
     def peer(self) -> Peer | None:
@@ -279,18 +296,24 @@ class Link(Caller):
         """See :meth:`Caller.call`."""
         deadline = clock.now() + timeout
         request = self._ids.take()
+        wait = FIRST_WAIT
         try:
             while True:
                 peer = await self.connect(deadline - clock.now())
                 try:
                     return await peer.ask(request, operation, data, body, max(deadline - clock.now(), 0.001))
                 except ChannelClosed as closed:
-                    if self._closed or clock.now() >= deadline:
+                    if self._closing.is_set():
+                        raise
+                    if clock.now() + wait >= deadline:
                         raise Unreachable(
                             f"The connection to {self.role} at {self.address} broke ({closed.fields.get('reason')}) "
                             f"and could not be made again in time.",
                             address=str(self.address),
                         ) from closed
+                # A service that accepts connections and drops them is not to be hammered.
+                await self._pause(wait)
+                wait = min(wait * 2, LONGEST_WAIT)
         finally:
             self._ids.settle(request)
 
@@ -301,23 +324,25 @@ class Link(Caller):
             Unreachable: not within *timeout* seconds.
             Refused: the other end said no.
         """
+        if self.peer and not self._closing.is_set():
+            return self.peer
         deadline = clock.now() + timeout
         try:
             # Another call may be connecting, with a later deadline than this one.
-            await asyncio.wait_for(self._connecting.acquire(), max(timeout, 0.001))
+            return await within(max(timeout, 0.0) + GRACE, self._connect_in_turn(deadline))
         except asyncio.TimeoutError:
             raise Unreachable(
                 f"No connection to {self.role} at {self.address} within {timeout:.0f} s.", address=str(self.address)
             ) from None
-        try:
+
+    async def _connect_in_turn(self, deadline: float) -> Peer:
+        async with self._connecting:
             return await self._connect(deadline)
-        finally:
-            self._connecting.release()
 
     async def _connect(self, deadline: float) -> Peer:
         wait = FIRST_WAIT
         while True:
-            if self._closed:
+            if self._closing.is_set():
                 raise ChannelClosed(f"The link to {self.role} was closed.", reason="closed by this side")
             if self.peer:
                 return self.peer
@@ -331,31 +356,40 @@ class Link(Caller):
                     raise Unreachable(
                         f"{self.role} at {self.address} closes the connection: {error}", address=str(self.address)
                     ) from error
-            await asyncio.sleep(clock.jittered(wait))
+            await self._pause(wait)
             wait = min(wait * 2, LONGEST_WAIT)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next try, or until this link is closed."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await within(clock.jittered(seconds), self._closing.wait())
 
     async def _dial(self, timeout: float) -> Peer:
         channel = await self._transport.dial(self.address, self.role, self._hello, timeout)
         peer = Peer(channel, self._operations, self._answers, self._ids)
         reader = asyncio.get_running_loop().create_task(peer.serve())
+        self._readers.add(reader)
+        reader.add_done_callback(self._readers.discard)
         try:
             if self._greet:
                 await self._greet(peer)
+            if self._closing.is_set():
+                raise ChannelClosed(f"The link to {self.role} was closed.", reason="closed by this side")
         except BaseException:
             # Also when cancelled: a channel that was not greeted belongs to nobody.
             await peer.close()
             await asyncio.wait([reader], timeout=DIAL)
             raise
-        self._peer, self._reader = peer, reader
+        self._peer = peer
         return peer
 
     async def close(self) -> None:
         """See :meth:`Caller.close`."""
-        self._closed = True
+        self._closing.set()
         if self._peer:
             await self._peer.close()
-        if self._reader:
-            await asyncio.wait([self._reader], timeout=DIAL)
+        if self._readers:
+            await asyncio.wait(set(self._readers), timeout=DIAL)
 
 
 class Server:
@@ -384,16 +418,25 @@ class Server:
         """Listen at *addresses* (each once); returns where it really listens.
 
         Raises:
-            AddressInUse: one cannot be bound; then none is.
+            AddressInUse: some cannot be bound; then none is. ``fields["each"]`` has every one with its reason.
         """
         try:
-            for address in dict.fromkeys(addresses):
-                self._listeners.append(await self._transport.listen(address, self._hello, self._serve))
+            await self._listen(dict.fromkeys(addresses))
         except BaseException:
             # Also when cancelled: a half-open service is not left behind.
             await self.close()
             raise
         return tuple(listener.address for listener in self._listeners)
+
+    async def _listen(self, addresses: Iterable[Address]) -> None:
+        refused: list[tuple[str, str]] = []
+        for address in addresses:
+            try:
+                self._listeners.append(await self._transport.listen(address, self._hello, self._serve))
+            except AddressInUse as error:
+                refused.append((str(address), str(error)))
+        if refused:
+            raise AddressInUse(" ".join(said for _, said in refused), each=refused)
 
     async def _serve(self, channel: Channel) -> None:
         peer = Peer(channel, self._operations, self._answers, self._ids)

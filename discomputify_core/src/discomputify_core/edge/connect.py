@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
@@ -30,6 +31,17 @@ def store_addresses(conf: Conf) -> tuple[Address, Address]:
     return Address(conf.ftp_node, conf.ftp_port), Address(conf.query_node_or_default, conf.query_port)
 
 
+def keys_of(conf: Conf, address: str) -> str:
+    """The conf's keys that *address* comes from, for an error; "" if it is none of core's services."""
+    files, query = store_addresses(conf)
+    rows = (
+        (master_address(conf), "MASTER_NODE", "COMPUTING_PORT" if conf.master_port is None else "MASTER_PORT"),
+        (files, "FTP_NODE", "FTP_PORT"),
+        (query, "FTP_NODE" if conf.query_node is None else "QUERY_NODE", "QUERY_PORT"),
+    )
+    return ", ".join(dict.fromkeys(key for where, *keys in rows if str(where) == address for key in keys))
+
+
 def hello(role: str, name: str = "") -> Hello:
     """What this process says of itself."""
     return Hello(role, name, version=__version__)
@@ -48,6 +60,7 @@ class Connection:
     hello: Hello
     transport: Transport = attrs.field(init=False)
     _links: list[Link] = attrs.field(factory=list, init=False)
+    _to_store: list[Link] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.transport = self.loaded.transport()
@@ -68,8 +81,23 @@ class Connection:
 
     def store(self) -> FileStore:
         """The store's client side."""
-        files, query = store_addresses(self.conf)
-        return self.loaded.store(query=self._link(query, STORE_ROLE), files=self._link(files, STORE_ROLE))
+        self._to_store = [files, query] = list(self.store_links())
+        return self.loaded.store(query=query, files=files)
+
+    async def meet_store(self, timeout: float) -> None:
+        """Connect what :meth:`store` made to both of the store's services.
+
+        Raises:
+            Unreachable: one of them cannot be reached within *timeout* seconds.
+            Refused: it said no.
+        """
+        meeting = [asyncio.ensure_future(link.connect(timeout)) for link in self._to_store]
+        try:
+            await asyncio.gather(*meeting)
+        finally:
+            for each in meeting:
+                each.cancel()
+            await asyncio.gather(*meeting, return_exceptions=True)
 
     def store_links(self) -> tuple[Link, Link]:
         """Links to the store and to its query service, for asking whether they are there."""

@@ -97,8 +97,19 @@ def read_ignore_file(path: Path) -> pathspec.GitIgnoreSpec | None:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read: {error}. It has to be a text file in UTF-8.", path=str(path)) from error
     for number, line in enumerate(lines, 1):
-        try:
-            pathspec.GitIgnoreSpec.from_lines([line])
-        except ValueError as error:
-            raise BadInput(f"{path}, line {number}: {line!r} is not a pattern: {error}", path=str(path)) from error
+        matcher([line], f"{path}, line {number}")
     return pathspec.GitIgnoreSpec.from_lines(lines)
+
+
+def matcher(patterns: Sequence[str], where: str) -> pathspec.GitIgnoreSpec:
+    """Gitignore-style *patterns*, which the user wrote *where*.
+
+    Raises:
+        BadInput: one of them is not a pattern.
+    """
+    for pattern in patterns:
+        try:
+            pathspec.GitIgnoreSpec.from_lines([pattern])
+        except ValueError as error:
+            raise BadInput(f"{where}: {pattern!r} is not a pattern: {error}", pattern=pattern) from error
+    return pathspec.GitIgnoreSpec.from_lines(patterns)

@@ -164,9 +164,12 @@ class Manifest:
             BadPath: *rows* is not one.
         """
         try:
-            return cls(
-                Entry(str(path), int(size), str(digest), bool(flags & 1), bool(flags & 2))
-                for path, size, digest, flags in rows
-            )
+            return cls(_entry(*row) for row in rows)
         except (TypeError, ValueError) as error:
             raise BadPath(f"A manifest cannot be read: {error}.", path="") from error
+
+
+def _entry(path: Any, size: Any, digest: Any, flags: Any) -> Entry:
+    if (type(path), type(size), type(digest), type(flags)) != (str, int, str, int) or not 0 <= flags <= 3:
+        raise TypeError("an entry is a path, a size, a digest and flags from 0 to 3")
+    return Entry(path, size, digest, bool(flags & 1), bool(flags & 2))

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from discomputify_core.errors import BadInput
 from discomputify_core.model.files import Entry, Manifest
 
-#: How many parts are looked at, at most, to find the one that needs most.
+#: How many parts are looked at, at most, to find the one that needs most; and paths for all of them together.
 LOOKED_AT = 1000
+PATHS_LOOKED_AT = 2_000_000
 
 _WORDS = re.compile(r"\*\*/|\*\*|\*|\?|\{part\}|\{total\}|[^*?{]+|\{")
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
@@ -66,12 +67,11 @@ def size_of(entries: Iterable[Entry]) -> int:
 
 
 def most_bytes_of_a_part(manifest: Manifest, input_path: str, inputs: str, parts: int) -> int:
-    """The most bytes that one part needs in place; of very many parts the first thousand are looked at."""
-    if inputs in ("all", "lazy"):
+    """The most bytes that one part needs in place; of very many parts the first are looked at, a thousand at most."""
+    if "{part}" not in inputs:
         return size_of(entries_for(manifest, input_path, inputs, 1, parts))
-    return max(
-        size_of(entries_for(manifest, input_path, inputs, part, parts)) for part in range(1, min(parts, LOOKED_AT) + 1)
-    )
+    looked_at = min(parts, LOOKED_AT, max(PATHS_LOOKED_AT // max(len(manifest.entries), 1), 1))
+    return max(size_of(entries_for(manifest, input_path, inputs, part, parts)) for part in range(1, looked_at + 1))
 
 
 def requirements_in(text: str) -> tuple[str, ...]:

@@ -37,6 +37,10 @@ class PartState(enum.IntEnum):
     STOPPED = 6
 
 
+#: Most of anything that a part may ask for (bytes of memory are the largest).
+MAX_NEED = 2**60
+
+
 @attrs.frozen
 class Request:
     """What one part needs; the same for all parts of a job."""
@@ -51,6 +55,8 @@ class Request:
     def __attrs_post_init__(self) -> None:
         if self.cpus < 1 or self.memory < 0 or any(count < 1 for count in self.needs.values()):
             raise BadInput("A part needs at least 1 CPU, no negative memory and at least 1 of each named resource.")
+        if max(self.cpus, self.memory, *self.needs.values(), 0) > MAX_NEED:
+            raise BadInput("A part needs more CPUs, memory or named resources than any machine can have.")
 
 
 @attrs.frozen

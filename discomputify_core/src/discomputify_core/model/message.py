@@ -163,10 +163,18 @@ class AboutJob:
 
 
 @attrs.frozen
+class JobsAsked:
+    """``job.list``: jobs from *after* on, oldest first; 0: from the first."""
+
+    after: int = 0
+
+
+@attrs.frozen
 class Statuses:
-    """Answer to ``job.list``."""
+    """Answer to ``job.list``: as many as fit, without failures, warnings and nodes. ``next`` continues, 0: no more."""
 
     jobs: tuple[JobStatus, ...] = ()
+    next: int = 0
 
 
 @attrs.frozen
@@ -224,12 +232,21 @@ class Sentence:
 
 
 @attrs.frozen
+class NodesAsked:
+    """``nodes``: nodes from *after* on; 0: from the first. Their packages are many, and told where wanted."""
+
+    after: int = 0
+    packages: bool = False
+
+
+@attrs.frozen
 class Nodes:
-    """Answer to ``nodes``."""
+    """Answer to ``nodes``: as many as fit. ``next`` continues, 0: no more."""
 
     nodes: tuple[NodeStatus, ...] = ()
-    #: Slots of live nodes.
+    #: Slots of all live nodes.
     slots: int = 0
+    next: int = 0
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ and leaves nothing behind.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import shutil
 import tempfile
 from pathlib import Path
@@ -21,6 +21,8 @@ from discomputify_core.edge.opening import Loaded, equip
 from discomputify_core.errors import DiskError
 from discomputify_core.model.conf import Conf, Count, Host, Key, Place, Port, Size
 from discomputify_core.roles.starting import Role, master_role, node_role, service_role
+
+log = logging.getLogger("discomputify.local")
 
 #: Kinds of plugins that all roles together use.
 NEEDED = ("transport", "store", "scheduler")
@@ -102,13 +104,17 @@ class LocalCluster:
         )
 
     async def _end(self) -> None:
-        for role in reversed(self._roles):
-            with contextlib.suppress(asyncio.TimeoutError):
-                await role.close()
-        self._roles.clear()
-        if self._folder is not None:
-            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
-            self._folder = None
+        try:
+            for role in reversed(self._roles):
+                try:
+                    await role.close()
+                except Exception:  # the others are ended and the folder is removed all the same
+                    log.exception("ending the embedded %s failed", role.name)
+        finally:
+            self._roles.clear()
+            if self._folder is not None:
+                await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+                self._folder = None
 
 
 def _at(loaded: Loaded, **ports: Port) -> Loaded:

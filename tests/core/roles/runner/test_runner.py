@@ -113,12 +113,12 @@ def test_surroundings(home: Path) -> None:
         assert sys.stdin.read() == ""
         assert sorted(map(int, os.listdir("/dev/fd")))[:3] == [0, 1, 2] and len(os.listdir("/dev/fd")) == 4
         assert os.getsid(0) == os.getpid()
-        print(os.getcwd(), os.environ["DISCOMPUTIFY_ATTEMPT"], sorted(os.environ), sys.argv[1:], os.environ["K"])
+        print(os.getcwd(), os.environ["DISCOMPUTIFY_ATTEMPT_ID"], sorted(os.environ), sys.argv[1:], os.environ["K"])
     """
     end = ended(home, code, "ä b", "", K="w\udcffert", PYTHONIOENCODING="utf-8:surrogateescape")
     assert end.stderr_tail == ""
     text = (home / "a.out").read_bytes().decode("utf-8", "surrogateescape")
-    names = ["DISCOMPUTIFY_ATTEMPT", "DISCOMPUTIFY_RUNNER", "K", "PATH", "PYTHONIOENCODING"]
+    names = ["DISCOMPUTIFY_ATTEMPT_ID", "DISCOMPUTIFY_RUNNER", "K", "PATH", "PYTHONIOENCODING"]
     shown = [name for name in names if name in text]
     assert text.startswith(f"{home} a [")
     assert shown == names

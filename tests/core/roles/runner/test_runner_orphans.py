@@ -36,7 +36,7 @@ while True: signal.pause()
 NULL = subprocess.DEVNULL
 kinds = sys.argv[1].split(",")
 for kind in kinds:
-    path = os.path.join(os.getcwd(), kind + "." + os.environ["DISCOMPUTIFY_ATTEMPT"])
+    path = os.path.join(os.getcwd(), kind + "." + os.environ["DISCOMPUTIFY_ATTEMPT_ID"])
     argv = [sys.executable, "-S", "-c", SLEEPER, path]
     if kind == "holder":
         subprocess.Popen(argv)
@@ -342,7 +342,7 @@ async def new_pids(runner: Runner) -> tuple[int, ...]:
 def test_both_ways_see_the_same_processes(home: Home) -> None:
     async def main() -> None:
         token = secrets.token_hex(8)
-        env = {**os.environ, "DISCOMPUTIFY_ATTEMPT": "x", "DISCOMPUTIFY_RUNNER": token}
+        env = {**os.environ, "DISCOMPUTIFY_ATTEMPT_ID": "x", "DISCOMPUTIFY_RUNNER": token}
         argv = [sys.executable, "-S", "-c", AND_STAY, "plain,session,family"]
         process = await asyncio.create_subprocess_exec(
             *argv, cwd=home.folder, env=env, start_new_session=True, stdout=asyncio.subprocess.PIPE

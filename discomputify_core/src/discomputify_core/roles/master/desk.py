@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
 
 import attrs
 
+from discomputify_core.edge import weights
 from discomputify_core.edge.calls import Peer
 from discomputify_core.model.commands import DropJob, StartPart, StopAttempt
 from discomputify_core.model.ids import ProcessId
+from discomputify_core.model.job import JobSpec
 from discomputify_core.model.message import Start, Work
+
+#: Bytes of one order at most: two ids, two numbers and their names.
+ORDER = 700
 
 
 @attrs.define
@@ -24,19 +30,52 @@ class NodeDesk:
     sender: asyncio.Task[None] | None = None
 
 
-def work_for(desk: NodeDesk, orders: list[StartPart | StopAttempt | DropJob]) -> Work:
-    """One message for one node; a job's spec travels with its first part only."""
-    jobs, start, stop, drop = [], [], {}, []
+class _Load:
+    """What goes into one message, and what it weighs."""
+
+    def __init__(self) -> None:
+        self.jobs: list[JobSpec] = []
+        self.start: list[Start] = []
+        self.stop: dict[str, str] = {}
+        self.drop: list[ProcessId] = []
+        self.weight = 0
+
+    def work(self) -> Work:
+        return Work(tuple(self.jobs), tuple(self.start), dict(self.stop), tuple(self.drop))
+
+
+def work_for(desk: NodeDesk, orders: Iterable[StartPart | StopAttempt | DropJob]) -> Iterator[Work]:
+    """Messages for one node that carry *orders* in order, each small enough to travel.
+
+    A job's spec travels with its first part only. Within a message a node drops jobs last, so an order to drop one
+    is never put before another order.
+    """
+    load = _Load()
     for order in orders:
-        if isinstance(order, StartPart):
+        spec, weight = None, ORDER
+        if isinstance(order, StartPart) and desk.known.get(order.spec.process_id) != order.spec.key:
             spec = order.spec
-            if desk.known.get(spec.process_id) != spec.key:
-                desk.known[spec.process_id] = spec.key
-                jobs.append(spec)
-            start.append(Start(spec.process_id, spec.key, order.attempt, order.part, order.number))
+            weight += weights.weight(spec)
         elif isinstance(order, StopAttempt):
-            stop[str(order.attempt)] = order.reason
-        else:
-            drop.append(order.process_id)
-            desk.known.pop(order.process_id, None)
-    return Work(tuple(jobs), tuple(start), stop, tuple(drop))
+            weight += len(order.reason.encode())
+        if load.weight and (load.weight + weight > weights.MOST or (load.drop and not isinstance(order, DropJob))):
+            yield load.work()
+            load = _Load()
+        load.weight += weight
+        if spec is not None:
+            desk.known[spec.process_id] = spec.key
+            load.jobs.append(spec)
+        _add(load, order, desk)
+    if load.weight:
+        yield load.work()
+
+
+def _add(load: _Load, order: StartPart | StopAttempt | DropJob, desk: NodeDesk) -> None:
+    if isinstance(order, StartPart):
+        spec = order.spec
+        load.start.append(Start(spec.process_id, spec.key, order.attempt, order.part, order.number))
+    elif isinstance(order, StopAttempt):
+        load.stop[str(order.attempt)] = order.reason
+    else:
+        load.drop.append(order.process_id)
+        desk.known.pop(order.process_id, None)

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
+
+import attrs
 
 from discomputify_core import __version__
 from discomputify_core.cluster import report, why
 from discomputify_core.cluster.state import Job
-from discomputify_core.edge import clock
+from discomputify_core.edge import clock, weights
 from discomputify_core.errors import BadInput, ChannelClosed
 from discomputify_core.interfaces.calls import Asked, Operation, Operations, Reply
 from discomputify_core.model import events as ev
 from discomputify_core.model.codec import from_plain, to_plain
-from discomputify_core.model.job import AttemptReport, JobSpec
+from discomputify_core.model.files import check_digest
+from discomputify_core.model.job import AttemptReport, JobSpec, JobStatus
 from discomputify_core.model.message import (
     AboutJob,
+    JobsAsked,
     Log,
     LogAsked,
     LogPiece,
     MasterInfo,
     Nodes,
+    NodesAsked,
     OutputsAsked,
     Sentence,
     Statuses,
     Watch,
 )
+from discomputify_core.model.node import NodeStatus
 
 if TYPE_CHECKING:
     from discomputify_core.roles.master.master import MasterNode
@@ -35,6 +42,14 @@ MAX_WATCH = 20.0
 MAX_OUTPUTS = 2000
 #: Seconds that a node has to hand over a piece of a log.
 LOG_TIMEOUT = 10.0
+#: Seconds that a store has to clear a job before the one who asked goes on; it is cleared later then.
+CLEAR_TIMEOUT = 10.0
+#: Of one part: most attempts told at once, and how many of them with the end of their stderr.
+MAX_ATTEMPTS, MAX_TAILS = 500, 20
+#: Most warnings of a job told, and most characters of each text that is told in lists.
+MAX_WARNINGS, MAX_TEXT = 50, 500
+#: Most characters of who asked for something.
+MAX_WHO = 200
 
 
 def client_operations(master: MasterNode) -> Operations:
@@ -62,7 +77,8 @@ class _Desk:
         self._master = master
 
     async def submit(self, asked: Asked) -> Reply:
-        spec = from_plain(asked.data, JobSpec)
+        spec = weights.check_job(from_plain(asked.data, JobSpec))
+        check_digest(spec.tree)
         if self._master.cluster.check_submit(spec):
             self._master.flush(ev.JobSubmitted(spec, clock.wall()))
         return self._status(self._master.cluster.job(spec.process_id))
@@ -71,14 +87,20 @@ class _Desk:
         return self._master.cluster.job(from_plain(asked.data, AboutJob).process_id)
 
     def _status(self, job: Job) -> Reply:
-        return Reply(to_plain(report.job_status(self._master.cluster.state, job)))
+        status = report.job_status(self._master.cluster.state, job)
+        warnings = tuple(each[:MAX_TEXT] for each in status.warnings[:MAX_WARNINGS])
+        return Reply(to_plain(attrs.evolve(status, warnings=warnings)))
 
     async def status(self, asked: Asked) -> Reply:
         return self._status(self._job(asked))
 
     async def list_jobs(self, asked: Asked) -> Reply:
+        wanted = from_plain(asked.data or {}, JobsAsked)
         state = self._master.cluster.state
-        return Reply(to_plain(Statuses(tuple(report.job_status(state, job) for job in state.jobs.values()))))
+        jobs = [job for job in state.jobs.values() if job.order > wanted.after]
+        page = next(weights.batches(_brief(report.job_status(state, job)) for job in jobs), ())
+        more = jobs[len(page) - 1].order if len(page) < len(jobs) else 0
+        return Reply(to_plain(Statuses(tuple(page), more)))
 
     async def watch(self, asked: Asked) -> Reply:
         watch = from_plain(asked.data, Watch)
@@ -101,7 +123,9 @@ class _Desk:
 
     async def attempts(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, AboutJob)
-        return Reply(to_plain(report.attempts(self._master.cluster.job(about.process_id), about.part)))
+        found = report.attempts(self._master.cluster.job(about.process_id), about.part)[-MAX_ATTEMPTS:]
+        older = [attrs.evolve(each, stderr_tail="") for each in found[:-MAX_TAILS]]
+        return Reply(to_plain((*older, *found[-MAX_TAILS:])))
 
     async def log(self, asked: Asked) -> Reply:
         wanted = from_plain(asked.data, LogAsked)
@@ -124,13 +148,16 @@ class _Desk:
     async def stop(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, AboutJob)
         self._master.cluster.job(about.process_id)
-        self._master.flush(ev.JobStopAsked(about.process_id, about.by, clock.wall()))
+        self._master.flush(ev.JobStopAsked(about.process_id, about.by[:MAX_WHO], clock.wall()))
         return self._status(self._master.cluster.job(about.process_id))
 
     async def clear(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, AboutJob)
         self._master.cluster.check_clear(about.process_id)
         self._master.flush(ev.JobClearAsked(about.process_id))
+        clearing = self._master.clearing.get(about.process_id)
+        if clearing is not None:  # else a job submitted next under this id could lose what it uploads
+            await asyncio.wait([clearing], timeout=CLEAR_TIMEOUT)
         return Reply()
 
     async def why(self, asked: Asked) -> Reply:
@@ -145,9 +172,14 @@ class _Desk:
         return Reply(to_plain(Sentence(f"{job.id} is {job.state.value}: {text}", tuple(report.warnings(job)))))
 
     async def nodes(self, asked: Asked) -> Reply:
+        wanted = from_plain(asked.data or {}, NodesAsked)
         state = self._master.cluster.state
         slots = sum(node.facts.slots for node in state.nodes.values() if node.live)
-        return Reply(to_plain(Nodes(tuple(report.node_statuses(state)), slots)))
+        start = max(wanted.after, 0)
+        rest = report.node_statuses(state)[start:]
+        page = next(weights.batches(each if wanted.packages else _without_packages(each) for each in rest), ())
+        more = start + len(page) if len(page) < len(rest) else 0
+        return Reply(to_plain(Nodes(tuple(page), slots, more)))
 
     async def info(self, asked: Asked) -> Reply:
         cluster = self._master.cluster
@@ -162,6 +194,16 @@ class _Desk:
                 )
             )
         )
+
+
+def _brief(status: JobStatus) -> JobStatus:
+    return attrs.evolve(
+        status, failures=(), warnings=(), nodes={}, reason=status.reason[:MAX_TEXT], owner=status.owner[:MAX_WHO]
+    )
+
+
+def _without_packages(status: NodeStatus) -> NodeStatus:
+    return status if status.facts is None else attrs.evolve(status, facts=attrs.evolve(status.facts, packages={}))
 
 
 def _running(job: Job) -> str:

@@ -15,7 +15,7 @@ from discomputify_core import __version__
 from discomputify_core.cluster.machine import Cluster, Settings
 from discomputify_core.edge import clock
 from discomputify_core.edge.calls import Peer, Server
-from discomputify_core.errors import ChannelClosed, DiscomputifyError, NoSuchTree, StoreError
+from discomputify_core.errors import BadInput, ChannelClosed, DiscomputifyError, NoSuchTree, OurBug, StoreError
 from discomputify_core.interfaces.files import FileStore
 from discomputify_core.interfaces.scheduler import Scheduler
 from discomputify_core.interfaces.transport import Address, Transport
@@ -32,7 +32,8 @@ from discomputify_core.model.commands import (
 )
 from discomputify_core.model.files import check_digest
 from discomputify_core.model.ids import NodeName, ProcessId
-from discomputify_core.model.message import Hello
+from discomputify_core.model.job import End, Outcome
+from discomputify_core.model.message import Hello, Work
 from discomputify_core.roles.master.desk import NodeDesk, work_for
 from discomputify_core.roles.master.for_clients import client_operations
 from discomputify_core.roles.master.for_nodes import node_operations
@@ -78,6 +79,8 @@ class MasterNode:
         self._batch: list[ev.Event] = []
         self._scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Jobs that were forgotten here and are being removed from the store.
+        self.clearing: dict[ProcessId, asyncio.Task[None]] = {}
         self._server = Server(
             transport,
             Hello("master_node", version=__version__),
@@ -132,7 +135,10 @@ class MasterNode:
 
     async def _ticks(self) -> None:
         while True:
-            self.flush(ev.Tick(clock.wall()))
+            try:
+                self.flush(ev.Tick(clock.wall()))
+            except Exception:  # a bug that one batch of events meets must not stop the clock of all others
+                log.exception("a tick failed")
             await asyncio.sleep(TICK)
 
     # --- commands out -------------------------------------------------------------------------------
@@ -147,19 +153,34 @@ class MasterNode:
             elif isinstance(command, CheckTree):
                 self.spawn(self._check_tree(command))
             elif isinstance(command, ClearStore):
-                self.spawn(self._clear_store(command.process_id))
+                self.clearing[command.process_id] = self.spawn(self._clear_store(command.process_id))
         for node, orders in work.items():
             desk = self.desks.get(node)
             if desk is not None:  # a node that is away gets its orders when it comes back
-                desk.outbox.put_nowait(work_for(desk, orders))
+                for message in work_for(desk, orders):
+                    desk.outbox.put_nowait(message)
 
     async def send_out(self, desk: NodeDesk) -> None:
         """Push work to a node, in order, until its connection goes."""
-        try:
-            while True:
-                await desk.peer.push("node.work", to_plain(await desk.outbox.get()))
-        except ChannelClosed:
-            pass  # _peer_closed tells the cluster
+        while True:
+            work = await desk.outbox.get()
+            try:
+                await desk.peer.push("node.work", to_plain(work))
+            except ChannelClosed:
+                return  # _peer_closed tells the cluster
+            except OurBug as bug:
+                log.exception("work for %s cannot be sent", desk.peer.channel.address)
+                self._not_sent(desk, work, str(bug))
+
+    def _not_sent(self, desk: NodeDesk, work: Work, why: str) -> None:
+        """Parts that never reached their node have failed there; nobody waits for them."""
+        name = next((name for name, each in self.desks.items() if each is desk), None)
+        for spec in work.jobs:
+            desk.known.pop(spec.process_id, None)
+        if name is not None:
+            reason = f"it could not be sent to {name}: {why}"
+            ends = (Outcome(start.attempt, End.BROKEN, reason=reason) for start in work.start)
+            self.flush(*(ev.AttemptEnded(name, end, clock.wall()) for end in ends))
 
     async def _check_tree(self, command: CheckTree) -> None:
         while True:
@@ -177,22 +198,26 @@ class MasterNode:
             await self.store.manifest(command.process_id, check_digest(command.tree))
         except NoSuchTree:
             return "the store does not hold the program's files; submit again", True
-        except StoreError as error:
+        except (StoreError, BadInput) as error:  # BadInput: the job names what cannot be a tree
             return f"the store cannot give the program's files: {error}", True
         except DiscomputifyError as error:
             return f"waiting for the store: {error}", False
         return "", True
 
     async def _clear_store(self, process_id: ProcessId) -> None:
-        while True:
-            try:
-                await self.store.clear(process_id)
-                return
-            except DiscomputifyError as error:
-                log.warning("clearing '%s' in the store has to wait: %s", process_id, error)
-            await asyncio.sleep(STORE_AGAIN)
-            if process_id in self.cluster.state.jobs:
-                return  # a new job has the id by now; its upload replaced the trees
+        try:
+            while True:
+                try:
+                    await self.store.clear(process_id)
+                    return
+                except DiscomputifyError as error:
+                    log.warning("clearing '%s' in the store has to wait: %s", process_id, error)
+                await asyncio.sleep(STORE_AGAIN)
+                if process_id in self.cluster.state.jobs:
+                    return  # a new job has the id by now; its upload replaced the trees
+        finally:
+            if self.clearing.get(process_id) is asyncio.current_task():
+                del self.clearing[process_id]
 
     # --- peers --------------------------------------------------------------------------------------
 
@@ -213,5 +238,10 @@ class MasterNode:
         """Run *coroutine* as a task of this master, ended with it."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the master ended by a bug: %s", error, exc_info=error)

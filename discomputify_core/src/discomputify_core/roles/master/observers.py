@@ -46,7 +46,8 @@ class Observers:
             self._queue.put(None, timeout=2.0)
         except queue.Full:
             return
-        self._thread.join(timeout=2.0)
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
 
     def _run(self) -> None:
         while (batch := self._queue.get()) is not None:

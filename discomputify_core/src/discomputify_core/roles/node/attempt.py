@@ -52,6 +52,10 @@ class Tools:
     reports: Reports
 
 
+class _Stopped(Exception):
+    """The attempt was told to stop before its program was started."""
+
+
 class PartAttempt:
     """Runs one part once.
 
@@ -80,6 +84,7 @@ class PartAttempt:
         self._start = start
         self._manifest = manifest
         self.indices = indices
+        self._preparing: asyncio.Task[tuple[Manifest, Workspace]] | None = None
         self._launched = False
 
     async def run(self) -> Outcome:
@@ -87,6 +92,8 @@ class PartAttempt:
         began = clock.wall()
         try:
             outcome = await self._run()
+        except _Stopped:
+            outcome = Outcome(self.id, End.STOPPED)
         except DiscomputifyError as error:
             outcome = self._broken(str(error))
         except OSError as error:
@@ -96,7 +103,7 @@ class PartAttempt:
             outcome = self._broken(f"a bug in discomputify: {type(error).__name__}: {error}")
         finally:
             if self.workspace is not None:
-                await asyncio.to_thread(self.workspace.remove)
+                await self._remove(self.workspace)
         if self.stopping is not None and outcome.end is not End.DONE:
             end, reason = self.stopping
             outcome = attrs.evolve(outcome, end=end, reason=reason)
@@ -108,8 +115,16 @@ class PartAttempt:
         """End the program and its children, if they run; :meth:`run` then gives *end* and *reason*."""
         if self.stopping is None:
             self.stopping = (end, reason)
+        if self._preparing is not None:
+            self._preparing.cancel()  # inputs may take minutes to come
         if self._launched:
             await self._tools.runner.stop(self.id)
+
+    async def _remove(self, workspace: Workspace) -> None:
+        try:
+            await asyncio.to_thread(workspace.remove)
+        except OSError as error:  # swept when the node starts again; the outcome matters more
+            log.warning("the work folder %s stays: %s", workspace.folder, error)
 
     def _broken(self, reason: str) -> Outcome:
         where = f"part {self._start.part} could not be run on {self._tools.facts.name}"
@@ -117,19 +132,47 @@ class PartAttempt:
 
     async def _run(self) -> Outcome:
         tools = self._tools
-        manifest = await asyncio.shield(self._manifest(self.spec))
-        if self.stopping:
-            return Outcome(self.id, End.STOPPED)
-        self.workspace = await stage(
-            tools.base, self.id, self.spec, self._start.part, manifest, tools.cache, tools.store
-        )
-        agent = PartAgent(self.workspace, self.spec, manifest, tools.cache, tools.store, self._on_progress)
+        manifest, workspace = await self._prepared()
+        agent = PartAgent(workspace, self.spec, manifest, tools.cache, tools.store, self._on_progress)
         try:
             told = tools.agent.register(self.id, agent.handle)
-            ended = await self._program(self.workspace, told)
+            ended = await self._program(workspace, told)
         finally:
             tools.agent.unregister(self.id)
-        return await self._finish(self.workspace, ended)
+        return await self._finish(workspace, ended)
+
+    async def _prepared(self) -> tuple[Manifest, Workspace]:
+        """The program's tree and a folder with what the part needs of it; :meth:`stop` ends this at once.
+
+        Raises:
+            _Stopped: it did.
+            DiscomputifyError: the files cannot be had.
+        """
+        if self.stopping:
+            raise _Stopped
+        self._preparing = preparing = asyncio.ensure_future(self._prepare())
+        try:
+            await asyncio.wait([preparing])
+        except asyncio.CancelledError:
+            preparing.cancel()
+            await asyncio.wait([preparing])
+            raise
+        finally:
+            self._preparing = None
+        if preparing.cancelled():
+            raise _Stopped
+        return preparing.result()
+
+    async def _prepare(self) -> tuple[Manifest, Workspace]:
+        asked = self._manifest(self.spec)
+        await asyncio.wait([asked])  # other parts of the job wait for the same
+        if asked.cancelled():
+            raise Unreachable(f"the files of '{self.spec.process_id}' were given up while they were asked for")
+        manifest, tools = asked.result(), self._tools
+        self.workspace = workspace = await stage(
+            tools.base, self.id, self.spec, self._start.part, manifest, tools.cache, tools.store
+        )
+        return manifest, workspace
 
     async def _program(self, workspace: Workspace, agent: Mapping[str, str]) -> Exit:
         spec, part = self.spec, self._start.part
@@ -197,6 +240,7 @@ class PartAttempt:
             stderr_tail=ended.stderr_tail,
             python=facts.python,
             interpreter=facts.interpreter,
+            folder=str(self._tools.base),
         )
         return attrs.evolve(
             outcome,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
 from discomputify_core.edge import clock
@@ -23,7 +23,7 @@ from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.files import Manifest, check_digest
 from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
 from discomputify_core.model.job import End, JobSpec, Outcome
-from discomputify_core.model.message import Beat, Join, Joined, LogPiece, Report, Work
+from discomputify_core.model.message import Beat, Join, Joined, LogPiece, Report, Start, Work
 from discomputify_core.roles.node import facts as node_facts
 from discomputify_core.roles.node.agent_server import AgentServer
 from discomputify_core.roles.node.attempt import PartAttempt, Tools
@@ -45,6 +45,12 @@ NAME_PATIENCE = 10.0
 TELL = 60.0
 #: Seconds for running parts to end when the node stops as planned.
 PLANNED = 5.0
+#: Seconds for everything else to end after that.
+TIDY = 15.0
+#: Shortest and longest time between two beats, whatever the master says.
+BEATS = (0.2, 5.0)
+#: Most jobs whose held bytes a beat tells, those that hold most.
+MAX_HELD = 500
 #: Most bytes of a log handed over at once.
 MAX_LOG = 4 * 1024 * 1024
 
@@ -101,8 +107,10 @@ class ComputingNode:
             await self._tidy()
             raise
         self._joined = asyncio.get_running_loop().create_future()
-        for work in (self._stay_joined(), self._beats(), self._reports.run()):
-            self._spawn(work)
+        # A refusal may interest nobody.
+        self._joined.add_done_callback(lambda joined: joined.cancelled() or joined.exception())
+        for work in (self._stay_joined, self._beats, self._reports.run):
+            self._spawn(_kept_up(work))
 
     async def _prepare(self) -> Tools:
         conf = self._loaded.conf
@@ -150,7 +158,9 @@ class ComputingNode:
             running = list(self._attempts.values())
             if running:
                 log.info("stopping; %d parts are given back", len(running))
-            await asyncio.gather(*(each.stop(End.RETURNED, f"{self.node} stops as planned") for each in running))
+            await asyncio.gather(
+                *(each.stop(End.RETURNED, f"{self.node} stops as planned") for each in running), return_exceptions=True
+            )
             if self._attempting:
                 await asyncio.wait(self._attempting, timeout=PLANNED)
             if self._link.peer is not None:
@@ -169,7 +179,9 @@ class ComputingNode:
             task.cancel()
         for manifest in self._manifests.values():
             manifest.cancel()
-        await asyncio.gather(*self._tasks, *self._manifests.values(), return_exceptions=True)
+        ending = {*self._tasks, *self._manifests.values()}
+        if ending:
+            await asyncio.wait(ending, timeout=TIDY)  # a thread that removes a folder cannot be cancelled
         self._manifests.clear()
         await self._connection.close()
         await self._runner.close()
@@ -186,7 +198,7 @@ class ComputingNode:
 
     async def _stay_joined(self) -> None:
         """Be connected, always; say so when the master is away for long."""
-        began, reminded = clock.now(), 0.0
+        began, reminded = clock.now(), -REMIND
         while True:
             try:
                 peer = await self._link.connect(REACH)
@@ -220,10 +232,15 @@ class ComputingNode:
         """The first thing said on every connection: who this is and what runs here."""
         if self._tools is None:
             raise Refused("This node is stopping.")
+        # The master tells of a job again over each connection: of what ended while it was away, or was another
+        # master's, nothing is kept.
+        needed = {attempt.spec.process_id for attempt in self._attempts.values()}
+        for process_id in [each for each in self._specs if each not in needed]:
+            self._forget(process_id)
         attempts = tuple(dict.fromkeys((*self._attempts, *self._reports.unsent)))
         reply = await peer.call("node.join", to_plain(Join(self._tools.facts, attempts)), timeout=REACH)
         joined = from_plain(reply.data, Joined)
-        self._beat_every = joined.beat
+        self._beat_every = min(max(joined.beat, BEATS[0]), BEATS[1])
         for attempt in joined.stop:
             self._reports.forget(attempt)
             if attempt in self._attempts:
@@ -240,7 +257,8 @@ class ComputingNode:
             peer, tools = self._link.peer, self._tools
             if peer is None or tools is None:
                 continue
-            beat = Beat(meter.load(), tuple(tools.cache.holdings().items()))
+            held = sorted(tools.cache.holdings().items(), key=lambda each: each[1], reverse=True)
+            beat = Beat(meter.load(), tuple(held[:MAX_HELD]))
             try:
                 await peer.call("node.beat", to_plain(beat), timeout=TELL)
             except DiscomputifyError as error:
@@ -251,20 +269,12 @@ class ComputingNode:
     async def _work(self, asked: Asked) -> Reply:
         work = from_plain(asked.data, Work)
         for spec in work.jobs:
-            self._forget(spec.process_id)
+            known = self._specs.get(spec.process_id)
+            if known is not None and known.key != spec.key:  # another job of that name
+                self._forget(spec.process_id)
             self._specs[spec.process_id] = spec
         for start in work.start:
-            spec = self._specs[start.process_id]
-            if self._tools is None or self._leaving:
-                self._reports.ended(Outcome(start.attempt, End.RETURNED, reason=f"{self.node} stops as planned"))
-            elif start.attempt not in self._attempts:
-                # Known from this moment on, so that a new connection to the master lists it.
-                indices = self._indices.take(spec.request.needs)
-                attempt = PartAttempt(self._tools, spec, start, self._manifest, indices)
-                self._attempts[start.attempt] = attempt
-                task = self._spawn(self._attempt(attempt))
-                self._attempting.add(task)
-                task.add_done_callback(self._attempting.discard)
+            self._start(start)
         for name, reason in work.stop.items():
             running = self._attempts.get(AttemptId(name))
             if running is not None:
@@ -272,6 +282,22 @@ class ComputingNode:
         for process_id in work.drop:
             self._forget(process_id)
         return Reply()
+
+    def _start(self, start: Start) -> None:
+        spec = self._specs.get(start.process_id)
+        if self._tools is None or self._leaving:
+            self._reports.ended(Outcome(start.attempt, End.RETURNED, reason=f"{self.node} stops as planned"))
+        elif spec is None or spec.key != start.key:
+            reason = f"{self.node} was told to run a part of '{start.process_id}' and was never told what that is"
+            self._reports.ended(Outcome(start.attempt, End.BROKEN, reason=reason))
+        elif start.attempt not in self._attempts:
+            # Known from this moment on, so that a new connection to the master lists it.
+            indices = self._indices.take(spec.request.needs)
+            attempt = PartAttempt(self._tools, spec, start, self._manifest, indices)
+            self._attempts[start.attempt] = attempt
+            task = self._spawn(self._attempt(attempt))
+            self._attempting.add(task)
+            task.add_done_callback(self._attempting.discard)
 
     def _forget(self, process_id: ProcessId) -> None:
         self._specs.pop(process_id, None)
@@ -310,8 +336,23 @@ class ComputingNode:
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the node ended by a bug: %s", error, exc_info=error)
+
+
+async def _kept_up(work: Callable[[], Awaitable[None]]) -> None:
+    """Do *work*, for as long as the node is; a bug in it must not leave a node that only looks alive."""
+    while True:
+        try:
+            await work()
+        except Exception:  # cancellation passes
+            log.exception("the node goes on after a bug")
+        await asyncio.sleep(1.0)
 
 
 def _piece(path: Path, offset: int, limit: int) -> bytes:

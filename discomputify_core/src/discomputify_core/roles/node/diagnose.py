@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import signal as signals
 from itertools import pairwise
@@ -23,6 +24,7 @@ _RAISED = re.compile(r"(?:[^\W\d]\w*\.)*([^\W\d]\w*)(?:: (.*))?")
 _ERROR = re.compile(r"\w*(Error|Exception|Interrupt)")
 _NO_MODULE = re.compile(r"No module named '?([\w.]+)'?")
 _PLACE = re.compile(r'\s*File "([^"]+)", line (\d+)')
+_FULL = re.compile(rf"\[Errno (?:{errno.ENOSPC}|{errno.EDQUOT})\]")
 _SIGNAL_HINTS = {
     "SIGKILL": "Something killed it: often the system, because memory ran out",
     "SIGSEGV": "It touched memory that is not its own: usually a bug in a compiled module",
@@ -51,6 +53,7 @@ def diagnose(
     stderr_tail: str = "",
     python: str = "",
     interpreter: str = "",
+    folder: str = "",
 ) -> Diagnosis:
     """Why *part* failed on *node*.
 
@@ -62,6 +65,7 @@ def diagnose(
         stderr_tail: the last lines of its stderr.
         python: version of the interpreter that ran it.
         interpreter: path of that interpreter.
+        folder: where the work folders of that node are.
     """
     if signal:
         name = _signal_name(signal)
@@ -79,7 +83,8 @@ def diagnose(
         )
     if kind:
         said = f"{kind}: {message}" if message else kind
-        return Diagnosis(f"Part {part} on {node} failed with {said} (exit code {code}).")
+        full = f" Work folders there are in {folder}: make room." if folder and _FULL.match(message) else ""
+        return Diagnosis(f"Part {part} on {node} failed with {said} (exit code {code}).{full}")
     return Diagnosis(f"Part {part} on {node} ended with exit code {code}.")
 
 

@@ -27,4 +27,5 @@ class Indices:
     def give_back(self, taken: Mapping[str, tuple[int, ...]]) -> None:
         """These are free again."""
         for name, numbers in taken.items():
-            self._free[name].update(numbers)
+            if numbers:
+                self._free[name].update(numbers)

@@ -1,32 +1,43 @@
 """What a computing node has to tell its master, kept until the master has it.
 
-Here: collecting and handing over, in order, in batches. Not here: what happened (computing.py).
+Here: collecting and handing over, in order, in batches that fit into a message; what becomes of a report that the
+master cannot take. Not here: what happened (computing.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
-from discomputify_core.errors import DiscomputifyError
+import attrs
+
+from discomputify_core.edge.deadline import within
+from discomputify_core.edge.weights import batches
+from discomputify_core.errors import ChannelClosed, DiscomputifyError, Refused, Unreachable
 from discomputify_core.model.ids import AttemptId
-from discomputify_core.model.job import Outcome
+from discomputify_core.model.job import End, Outcome
 from discomputify_core.model.message import Progress, Report
 
 log = logging.getLogger("discomputify.node")
 
-#: Most outcomes in one message.
+#: Most things of each kind in one message.
 BATCH = 256
-#: Seconds between two tries to hand over what the master did not take.
+#: Seconds between two tries to hand over what did not arrive.
 AGAIN = 1.0
+#: Most characters of a sentence, and of the end of stderr; all of stderr is kept with the outputs.
+MAX_REASON, MAX_TAIL = 2000, 4000
+#: Most paths of stray files, and characters of each.
+MAX_STRAYS, MAX_PATH = 20, 1024
+
+REFUSED = "the node ran it, but the master could not take the report of how it ended (the node's log says more)"
 
 
 class Reports:
     """A queue of reports with one sender.
 
     Args:
-        send: hands one report to the master; raises if it did not arrive.
+        send: hands one report to the master; raises if it did not arrive, or was not taken.
     """
 
     def __init__(self, send: Callable[[Report], Awaitable[None]]) -> None:
@@ -50,17 +61,19 @@ class Reports:
 
     def progress(self, progress: Progress) -> None:
         """A part said how far it is; only the newest word of each counts."""
-        self._progress[progress.attempt] = progress
+        self._progress[progress.attempt] = attrs.evolve(progress, note=_text(progress.note, MAX_REASON))
         self._wake()
 
     def ended(self, outcome: Outcome) -> None:
         """An attempt ended."""
-        self._ended[outcome.attempt] = outcome
+        self._ended[outcome.attempt] = modest(outcome)
         self._wake()
 
     def forget(self, attempt: AttemptId) -> None:
         """The master does not want to hear of *attempt* any more."""
         self._ended.pop(attempt, None)
+        self._progress.pop(attempt, None)
+        self._started = [each for each in self._started if each != attempt]
 
     def _wake(self) -> None:
         self._something.set()
@@ -72,13 +85,8 @@ class Reports:
             await self._something.wait()
             self._something.clear()
             report = self._take()
-            while True:
-                try:
-                    await self._send(report)
-                    break
-                except DiscomputifyError as error:
-                    log.warning("the master did not take a report: %s", error)
-                    await asyncio.sleep(AGAIN)
+            if report != Report():
+                await self._hand_over(report)
             for outcome in report.ended:
                 self._ended.pop(outcome.attempt, None)
             if self._ended or self._started or self._progress:
@@ -87,14 +95,67 @@ class Reports:
                 self._empty.set()
 
     def _take(self) -> Report:
-        report = Report(tuple(self._started), tuple(self._progress.values()), tuple(self._ended.values())[:BATCH])
-        self._started, self._progress = [], {}
-        return report
+        started, self._started = self._started[:BATCH], self._started[BATCH:]
+        newest = dict(list(self._progress.items())[:BATCH])
+        for attempt in newest:
+            del self._progress[attempt]
+        # Starts before ends: those that did not fit come with the next report.
+        ended = () if self._started else next(batches(list(self._ended.values())[:BATCH]), ())
+        return Report(tuple(started), tuple(newest.values()), tuple(ended))
+
+    async def _hand_over(self, report: Report) -> None:
+        """Send until it has arrived. What the master cannot take comes in pieces, so that one stops nothing else."""
+        while True:
+            try:
+                await self._send(report)
+                return
+            except (Unreachable, ChannelClosed, Refused) as error:  # of this connection, and another may do
+                log.warning("the master was not reached with a report: %s", error)
+                await asyncio.sleep(AGAIN)
+            except DiscomputifyError:
+                log.exception("the master cannot take a report")
+                break
+        pieces = list(_pieces(report))
+        if pieces == [report]:
+            pieces = [poorer for poorer in _poorer(report) if poorer != report]
+        for piece in pieces:
+            await self._hand_over(piece)
 
     async def drained(self, timeout: float) -> bool:
         """Wait until the master has everything, for at most *timeout* seconds; whether it has."""
         try:
-            await asyncio.wait_for(self._empty.wait(), timeout)
+            await within(timeout, self._empty.wait())
         except asyncio.TimeoutError:
             return False
         return True
+
+
+def _pieces(report: Report) -> Iterator[Report]:
+    for attempt in report.started:
+        yield Report(started=(attempt,))
+    for progress in report.progress:
+        yield Report(progress=(progress,))
+    for outcome in report.ended:
+        yield Report(ended=(outcome,))
+
+
+def _poorer(report: Report) -> Iterator[Report]:
+    """Of a single end that the master cannot take: that it ended, no more. Starts and progress are left out."""
+    for outcome in report.ended:
+        yield Report(ended=(Outcome(outcome.attempt, End.BROKEN, reason=REFUSED),))
+
+
+def modest(outcome: Outcome) -> Outcome:
+    """*outcome* with all its texts short enough to travel, and nothing in them that is no text."""
+    return attrs.evolve(
+        outcome,
+        reason=_text(outcome.reason, MAX_REASON),
+        stderr_tail=_text(outcome.stderr_tail[-MAX_TAIL:], MAX_TAIL),
+        missing_module=_text(outcome.missing_module, MAX_PATH),
+        strays=tuple(_text(path, MAX_PATH) for path in outcome.strays[:MAX_STRAYS]),
+    )
+
+
+def _text(text: str, most: int) -> str:
+    short = text if len(text) <= most else text[: most - 1] + "…"
+    return short.encode(errors="replace").decode()

@@ -19,7 +19,7 @@ DEFAULT_CAP = 16 * 1024 * 1024
 class Launch:
     """One attempt to run.
 
-    ``env`` is the program's whole environment; DISCOMPUTIFY_ATTEMPT and DISCOMPUTIFY_RUNNER are added to it.
+    ``env`` is the program's whole environment; DISCOMPUTIFY_ATTEMPT_ID and DISCOMPUTIFY_RUNNER are added to it.
     ``out`` and ``err`` receive its streams while it runs, at most ``cap`` bytes of each; ``cwd`` and the
     folders of ``out`` and ``err`` exist.
     """

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 
 #: Environment variables that mark a part's processes.
-ATTEMPT_MARK = "DISCOMPUTIFY_ATTEMPT"
+ATTEMPT_MARK = "DISCOMPUTIFY_ATTEMPT_ID"
 RUNNER_MARK = "DISCOMPUTIFY_RUNNER"
 
 SIGTERM = signal.SIGTERM

@@ -1,0 +1,129 @@
+"""Computing nodes that die, come back, stop as planned or have the name of another."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from .cluster_kit import NODES, program, until
+from .conftest import MakeCluster
+
+#: Says that it is there, waits until it may go on, and writes which attempt of which part it is.
+HELD = """
+import os, time
+there = os.environ["THERE"]
+me = os.environ["DISCOMPUTIFY_PART"]
+attempt = os.environ["DISCOMPUTIFY_ATTEMPT"]
+with open(os.path.join(there, f"part-{me}-{attempt}"), "w") as file:
+    file.write(str(os.getpid()))
+deadline = time.monotonic() + 60
+while not os.path.exists(os.path.join(there, "go")) and time.monotonic() < deadline:
+    time.sleep(0.02)
+with open(os.path.join(os.environ["DISCOMPUTIFY_OUTPUT_PATH"], "done"), "w") as file:
+    file.write(f"{me}.{attempt}")
+"""
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    """A folder in which parts and tests leave each other signs."""
+    folder = tmp_path / "there"
+    folder.mkdir()
+    return folder
+
+
+def test_a_killed_nodes_parts_run_elsewhere_and_each_counts_once(
+    make_cluster: MakeCluster, tmp_path: Path, there: Path
+) -> None:
+    cluster = make_cluster().start()
+    folder = program(tmp_path / "held", HELD)
+    submit = cluster.spawn("submit", folder, "-n", 12, "--process-id", "kill", "--env", f"THERE={there}", "--json")
+    until(lambda: len(list(there.glob("part-*"))) == 6)
+    victim = NODES[1]
+    cluster.roles[victim].kill()
+    until(lambda: cluster.node_states()[victim]["state"] == "lost")
+    # What ran on the dead node runs nowhere any more.
+    until(lambda: len(cluster.parts()) == 4, what="the dead node's parts have ended")
+    (there / "go").touch()
+    ended = submit.wait()
+    assert ended.code == 0, ended.err
+    status = ended.json
+    assert status["parts"] == {**dict.fromkeys(status["parts"], 0), "total": 12, "done": 12}
+    assert sum(status["nodes"].values()) == 12
+    assert victim not in status["nodes"]
+    lost = [report for report in status["failures"] if report["end"] == "lost"]
+    assert [report["node"] for report in lost] == [victim, victim]
+    home = cluster.here / "kill"
+    done = {path.parent.name: path.read_text(encoding="utf-8") for path in home.glob("kill_*/done")}
+    assert len(done) == 12
+    again = {str(report["part"]) for report in lost}
+    for part in map(str, range(1, 13)):
+        assert done[f"kill_{part}_12"] == f"{part}.{2 if part in again else 1}"
+
+    cluster.start_node(victim)
+    assert cluster.node_states()[victim]["state"] == "live"
+    cluster.close()
+    assert cluster.leftovers() == []
+
+
+def test_a_node_restarted_at_once_replaces_its_dead_predecessor(
+    make_cluster: MakeCluster, tmp_path: Path, there: Path
+) -> None:
+    cluster = make_cluster(NODES[0]).start()
+    folder = program(tmp_path / "held", HELD)
+    submit = cluster.spawn("submit", folder, "-n", 2, "--process-id", "back", "--env", f"THERE={there}", "--json")
+    until(lambda: len(list(there.glob("part-*-1"))) == 2)
+    cluster.roles[NODES[0]].kill()
+    cluster.start_node(NODES[0])
+    until(lambda: len(list(there.glob("part-*-2"))) == 2)
+    (there / "go").touch()
+    ended = submit.wait()
+    assert ended.code == 0, ended.err
+    assert [report["end"] for report in ended.json["failures"]] == ["lost", "lost"]
+    assert list(cluster.node_states()) == [NODES[0]]
+
+
+def test_a_second_live_node_of_one_name_is_refused(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(NODES[0]).start()
+    second = cluster.run("computing_node", cluster.write_conf("second", COMP_NODE=NODES[0]))
+    ended = second.wait()
+    assert ended.code == 3
+    assert ended.out == ""
+    live = cluster.node_states()[NODES[0]]
+    assert live["state"] == "live"
+    assert live["address"] in ended.err  # the one that stays
+    (refused,) = (node for node in cluster.node_states().values() if node["state"] == "refused")
+    assert refused["address"] in ended.err  # and the one that goes
+    third = cluster.run("computing_node", cluster.write_conf("third", COMP_NODE=NODES[0]), "--name", "other")
+    assert third.line("ready: ") == "ready: computing_node on other"
+
+
+def test_a_planned_stop_costs_no_part_an_attempt(make_cluster: MakeCluster, tmp_path: Path, there: Path) -> None:
+    cluster = make_cluster(NODES[0], NODES[1]).start()
+    folder = program(tmp_path / "held", HELD)
+    submit = cluster.spawn("submit", folder, "-n", 4, "--process-id", "plan", "--env", f"THERE={there}", "--json")
+    until(lambda: len(list(there.glob("part-*"))) == 4)
+    assert cluster.roles[NODES[0]].stop().code == 0
+    assert cluster.node_states()[NODES[0]]["state"] == "left"
+    (there / "go").touch()
+    ended = submit.wait()
+    assert ended.code == 0, ended.err
+    assert ended.json["failures"] == []
+    assert ended.json["nodes"] == {NODES[1]: 4}
+    attempts = Counter(path.name.rpartition("-")[2] for path in there.glob("part-*"))
+    assert attempts == {"1": 4, "2": 2}
+
+
+def test_ctrl_c_ends_every_role_and_its_parts(make_cluster: MakeCluster, tmp_path: Path, there: Path) -> None:
+    cluster = make_cluster(NODES[0]).start()
+    folder = program(tmp_path / "held", HELD)
+    cluster.submit(folder, "-n", 2, "--process-id", "end", "--env", f"THERE={there}", "--detach").ok()
+    until(lambda: len(list(there.glob("part-*"))) == 2)
+    for process in reversed(cluster.roles.values()):
+        process.signal(signal.SIGINT)
+        ended = process.wait()
+        assert ended.code == 0, ended.err
+    assert cluster.leftovers() == []
