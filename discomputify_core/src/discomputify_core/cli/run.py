@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ from discomputify_core.roles.starting import (
     node_role,
     service_role,
 )
+
+log = logging.getLogger("discomputify.run")
 
 #: Seconds after which a node without a master says so.
 PATIENCE = 5.0
@@ -119,8 +122,16 @@ async def _serve(loaded: Loaded, names: Sequence[str], name: str | None, slots: 
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        for role in reversed(started):
+        await _close_all(started)
+
+
+async def _close_all(started: Sequence[Role]) -> None:
+    """Close roles, last first; the trouble of one does not keep the others open."""
+    for role in reversed(started):
+        try:
             await role.close()
+        except Exception:  # said, and the next one is closed
+            log.exception("closing %s failed", role.name)
 
 
 async def _all_in_use(loaded: Loaded, first: AddressInUse, others: Sequence[str]) -> AddressInUse:

@@ -46,6 +46,8 @@ class Options:
     args: tuple[str, ...]
     detach: bool
     as_json: bool
+    #: Whether the cluster is this command's own, and ends with it.
+    embedded: bool = False
 
 
 @click.command(cls=LocalCommand)
@@ -111,7 +113,7 @@ def submit(
         raise BadInput("--detach needs a cluster: a job on this machine alone ends with this command.")
     if loaded is None:
         note("no conf found: running on this machine only")
-    return _on_this_machine(loaded, local, options, only_plan)
+    return _on_this_machine(loaded, local, attrs.evolve(options, embedded=True), only_plan)
 
 
 def _on_cluster(loaded: Loaded, options: Options, only_plan: bool) -> int:
@@ -143,10 +145,22 @@ def _on_this_machine(loaded: Loaded | None, slots: int | None, options: Options,
 
 
 async def _until_terminated(work: Coroutine[object, object, int]) -> int:
-    """Await *work*; SIGTERM ends it as Ctrl-C does, so that it can tidy up."""
-    task = asyncio.get_running_loop().create_task(work)
-    with contextlib.suppress(NotImplementedError):  # Windows has no such signal
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    """Await *work*; Ctrl-C and SIGTERM cancel it, and nothing else, so that it can tidy up.
+
+    Signals that come while it does are ignored: tidying up is short, and what it leaves would stay for ever.
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    asked: list[bool] = []
+
+    def interrupted() -> None:
+        if not asked:
+            asked.append(task.cancel())
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Windows: asyncio takes no handlers there, and Ctrl-C cancels by itself. Not the main thread: nor does it.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, interrupted)
     return await task
 
 
@@ -207,7 +221,8 @@ async def _watch(client: Client, options: Options, display: Display, submitted: 
             task.result()
         return waiting.result()
     except DiscomputifyError:
-        display.say(f"{pid} goes on; bring its outputs later: discomputify fetch {pid}")
+        if not options.embedded:
+            display.say(f"{pid} goes on; bring its outputs later: discomputify fetch {pid}")
         raise
     finally:
         for each in (fetching, waiting):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from discomputify_core.model.job import MAX_NEED
+
 if TYPE_CHECKING:
     IntParam = click.ParamType[int]
     PairParam = click.ParamType[tuple[str, Any]]
@@ -31,7 +33,10 @@ class SizeType(IntParam):
             self.fail(f"{value!r} is not a size; write for instance 512M, 4G or 1.5GB.", param, ctx)
         number, unit, binary = found.groups()
         decimal = value.strip().lower().endswith("b") and not binary and bool(unit)
-        return int(float(number) * (1000 if decimal else 1024) ** _POWER[unit.lower()])
+        size = float(number) * (1000 if decimal else 1024) ** _POWER[unit.lower()]
+        if size > MAX_NEED:
+            self.fail(f"{value!r} is more than any machine can have.", param, ctx)
+        return int(size)
 
 
 class NeedType(PairParam):

@@ -20,6 +20,7 @@ from discomputify_core.client.fetching import Fetching
 from discomputify_core.client.results import Fetched, Submitted, Upload
 from discomputify_core.edge import clock, trees
 from discomputify_core.edge.connect import Connection, hello, master_address
+from discomputify_core.edge.ignore import matcher
 from discomputify_core.edge.opening import Loaded, need_conf
 from discomputify_core.edge.weights import check_job
 from discomputify_core.errors import BadInput, JobExists, NoSuchJob, Unreachable
@@ -158,6 +159,7 @@ class Client:
         if parts is not None:
             check_parts(parts)
         check_inputs(inputs, self._connection.conf.input_path)
+        matcher(tuple(collect), "--collect")
         scan = await self.scan(folder)
         await self._check_free(pid)
         if parts is None:

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
-import pathspec
 
 from discomputify_core.edge import clock
+from discomputify_core.edge.ignore import matcher
 from discomputify_core.edge.machine import is_root
 from discomputify_core.errors import BadInput, BlobDamaged, BlobMissing
 from discomputify_core.interfaces.files import FileStore, Moved
@@ -187,8 +187,9 @@ class Workspace:
 
         Raises:
             DiskError: a folder cannot be read.
+            BadInput: one of *collect* is not a pattern.
         """
-        wanted = pathspec.GitIgnoreSpec.from_lines(collect)
+        wanted = matcher(tuple(collect), "--collect")
         collected = []
         strays: list[str] = []
         count = 0
