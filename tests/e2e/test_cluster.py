@@ -96,7 +96,8 @@ def test_arguments_and_parts_reach_the_program(cluster: Cluster, tmp_path: Path)
 
 
 def test_only_what_changed_is_uploaded_again(cluster: Cluster, tmp_path: Path) -> None:
-    folder = program(tmp_path / "some", PLAIN, {"INPUT_PATH/a": "A" * 5000, "INPUT_PATH/b": "B" * 6000, "lib.py": "x=1"})
+    inputs = {"INPUT_PATH/a": "A" * 5000, "INPUT_PATH/b": "B" * 6000, "lib.py": "x = 1"}
+    folder = program(tmp_path / "some", PLAIN + "# like no other program here\n", inputs)
     first = cluster.submit(folder, "-n", 1, "--process-id", "up-1").ok().json["upload"]
     assert first == {"files": 4, "bytes": first["bytes"], "blobs_sent": 4, "bytes_sent": first["bytes"]}
 

@@ -25,7 +25,7 @@ def why_job(state: State, job: Job, waits: Mapping[str, str] | None = None) -> s
     if job.ended:
         return job.reason
     if job.stop_asked:
-        return f"{job.reason}; {counts.placed + counts.running} parts are being ended"
+        return f"{job.reason}; {_parts(counts.placed + counts.running)} being ended"
     if not job.admitted:
         return job.reason or "waiting for the store to confirm that it holds the program's files"
     if not counts.ready:
@@ -34,7 +34,7 @@ def why_job(state: State, job: Job, waits: Mapping[str, str] | None = None) -> s
 
 
 def _why_not_placed(state: State, job: Job, wait: str) -> str:
-    ready = f"{job.parts.count(PartState.READY)} parts are ready"
+    ready = f"{_parts(job.parts.count(PartState.READY))} ready"
     nodes = [node for node in state.nodes.values() if node.live]
     if not nodes:
         return f"{ready}; no computing node is connected{_expected(state)}"
@@ -51,6 +51,10 @@ def _why_not_placed(state: State, job: Job, wait: str) -> str:
         return f"{ready} and about to be placed"
     lacking = sorted({_lacking(job.spec, node) for node in usable})
     return f"{ready}; waiting for {' or '.join(lacking)} on {_names(usable)}, in use by running parts"
+
+
+def _parts(count: int) -> str:
+    return "1 part is" if count == 1 else f"{count} parts are"
 
 
 def _never(spec: JobSpec, node: Node) -> str:
