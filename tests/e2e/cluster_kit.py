@@ -10,14 +10,13 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -304,13 +303,15 @@ class Commands:
         return found
 
     def close(self) -> None:
-        """End everything, kindly first."""
-        for process in self._processes:
-            if process.running:
-                process.signal(signal.SIGTERM)
-        for process in self._processes:
-            with contextlib.suppress(AssertionError):
-                process.wait(15.0)
+        """End everything, kindly first: those who depend on others before these."""
+        services = [each for each in self._processes if "ftp_node" in each.args or "master_node" in each.args]
+        for group in ([each for each in self._processes if each not in services], services):
+            for process in group:
+                if process.running:
+                    process.signal(signal.SIGTERM)
+            for process in group:
+                with contextlib.suppress(AssertionError):
+                    process.wait(15.0)
         for process in self._processes:
             process.close()
         for left in self.alive():
@@ -408,19 +409,20 @@ class Cluster(Commands):
         """``status ID --json``."""
         return self.cli("status", process_id, "--json").ok().json
 
-    def why(self, what: str) -> str:
-        """``why ID``, all of it."""
-        return self.cli("why", what).ok().out
+    def why(self, what: str, says: str = "") -> str:
+        """``why ID``, all of it; as soon as it *says* that."""
+        said = ""
+
+        def asked() -> bool:
+            nonlocal said
+            said = self.cli("why", what).ok().out
+            return says in said
+
+        with contextlib.suppress(TimeoutError):
+            until(asked, 10.0)
+        assert says in said, said
+        return said
 
     def node_states(self) -> dict[str, Any]:
         """``nodes --json`` by name."""
         return {node["name"]: node for node in self.cli("nodes", "--json").ok().json}
-
-
-@contextlib.contextmanager
-def cleared(folder: Path) -> Iterator[Path]:
-    """*folder*, removed afterwards: program directories and outputs of module-wide clusters do not pile up."""
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

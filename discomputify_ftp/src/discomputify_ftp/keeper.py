@@ -105,8 +105,9 @@ class Keeper:
     def clear(self, process_id: str) -> int:
         """Remove all trees of a job and the blobs that nobody else needs; returns how many those were."""
         freed = self._refs.clear(check_process_id(process_id))
-        self._pins.drop(process_id)
-        return self._remove(freed)
+        # What it brought for a tree that never came to be goes too.
+        promised = [digest for digest in self._pins.drop(process_id) if self._refs.unused(digest)]
+        return self._remove({*freed, *promised})
 
     def manifest_size(self, about: wire.AboutTree) -> int:
         """How long the packed manifest of a job's tree is.
@@ -153,9 +154,12 @@ class Keeper:
 
         Raises:
             BlobMissing: no blob of that digest and size is held.
+            PeerBroke: it asks for more than there can be.
         """
         if about.length > MAX_BODY:
             raise PeerBroke("More was asked for than fits into one message.", clause=wire.READ)
+        if about.offset > about.size:
+            raise PeerBroke("Bytes were asked for that lie behind the end of their blob.", clause=wire.READ)
         if not self._blobs.has(about.digest, about.size):
             raise missing([about.digest])
         return self._blobs.read(about.digest, about.offset, about.length)

@@ -30,10 +30,10 @@ class Pins:
             for digest in digests:
                 mine[digest] = until
 
-    def drop(self, process_id: str) -> None:
-        """The job needs nothing any more."""
+    def drop(self, process_id: str) -> list[str]:
+        """The job needs nothing any more; returns what it had pinned."""
         with self._lock:
-            self._until.pop(process_id, None)
+            return list(self._until.pop(process_id, ()))
 
     def forget_old(self) -> None:
         """Free the memory of pins that have run out."""

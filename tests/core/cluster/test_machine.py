@@ -184,6 +184,22 @@ def test_a_silent_node_is_fenced_but_not_for_the_masters_own_stall() -> None:
     assert driver.cluster.state.nodes[NodeName("one")].state == "lost"
 
 
+def test_a_node_that_gives_parts_back_gets_no_more_until_it_starts_again() -> None:
+    driver = Driver(facts(slots=1))
+    driver.submit(1)
+    driver.end(driver.starts.pop(), End.RETURNED)
+    assert not driver.starts
+    assert driver.status.parts.ready == 1
+    assert "no computing node" in driver.status.reason
+    driver.do(ev.NodeLeft(NodeName("one"), "s1"))
+    driver.do(ev.NodeJoined(facts(slots=1, session="s2"), "one:2"))
+    (again,) = driver.starts
+    assert again.number == 2
+    driver.finish()
+    assert driver.state() is JobState.DONE
+    assert not driver.status.failures
+
+
 def test_a_node_that_comes_back_keeps_what_runs_and_returns_what_never_arrived() -> None:
     driver = Driver(facts("one", 2))
     driver.submit(2)
@@ -317,7 +333,7 @@ def test_nodes_stand_in_the_order_of_the_conf() -> None:
     driver = Driver(settings=Settings(expected=expected))
     for name, address in (("z", "10.0.0.9:1"), ("a", "10.0.0.1:2"), ("b", "10.0.0.1:3"), ("c", "10.0.0.1:4")):
         driver.do(ev.NodeJoined(facts(name), address))
-    assert [node.name for node in driver.cluster.state.live_nodes()] == ["c", "b", "a", "z"]
+    assert [node.name for node in driver.cluster.state.open_nodes()] == ["c", "b", "a", "z"]
 
 
 def test_differences_between_nodes_are_warned_of() -> None:

@@ -112,7 +112,7 @@ async def _store(client: Client, loaded: Loaded) -> AsyncIterator[Finding]:
     files, query = store_addresses(loaded.conf)
     where = f"store at {files} (query service at {query})"
     try:
-        found = await client.store.status()
+        found = await client.store_status()
     except DiscomputifyError as error:
         yield _unreached(where, error, "discomputify run ftp_node")
         return

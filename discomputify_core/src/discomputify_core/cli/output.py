@@ -5,7 +5,9 @@ Here: wording of nothing, only its way out. rich is imported where a terminal sh
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
@@ -16,11 +18,21 @@ MASK = "********"
 
 
 def safe_streams() -> None:
-    """Make stdout and stderr take any text: what a terminal cannot show comes as an escape, never as an error."""
+    """Make stdout and stderr take any text: what a terminal cannot show comes as an escape, never as an error.
+
+    A stream that was closed before this program started (``>&-``) takes text, too, and drops it.
+    """
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+
+
+def _nowhere() -> TextIO:
+    """A stream for text that nobody reads. It stays open until Python ends, as the one that it stands for would."""
+    return io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8")
 
 
 def say(text: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def _on_this_machine(loaded: Loaded | None, slots: int | None, options: Options,
 
 
 async def _until_terminated(work: Coroutine[object, object, int]) -> int:
-    """Await *work*; Ctrl-C and SIGTERM cancel it, and nothing else, so that it can tidy up.
+    """Await *work*; Ctrl-C, SIGTERM and a closed terminal cancel it, and nothing else, so that it can tidy up.
 
     Signals that come while it does are ignored: tidying up is short, and what it leaves would stay for ever.
     """
@@ -157,7 +158,10 @@ async def _until_terminated(work: Coroutine[object, object, int]) -> int:
         if not asked:
             asked.append(task.cancel())
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # it is ignored under nohup
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         # Windows: asyncio takes no handlers there, and Ctrl-C cancels by itself. Not the main thread: nor does it.
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(number, interrupted)

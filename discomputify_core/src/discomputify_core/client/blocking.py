@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from discomputify_core.client.client import Client
 from discomputify_core.client.results import Fetched, Submitted
-from discomputify_core.interfaces.files import Moved
+from discomputify_core.interfaces.files import Moved, StoreStatus
 from discomputify_core.model.job import AttemptReport, JobStatus, Request
 from discomputify_core.model.message import MasterInfo, Sentence
 from discomputify_core.model.node import NodeStatus
@@ -147,6 +147,10 @@ class BlockingClient:
     def info(self) -> MasterInfo:
         """See :meth:`Client.info`."""
         return self._run(self._client.info())
+
+    def store_status(self) -> StoreStatus:
+        """See :meth:`Client.store_status`."""
+        return self._run(self._client.store_status())
 
     def logs(
         self, process_id: str, part: int, *, attempt: int = 0, stream: str = "out", follow: bool = False

@@ -7,6 +7,7 @@ outputs come home (fetching.py), printing (cli/).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import socket
 import tempfile
@@ -23,8 +24,8 @@ from discomputify_core.edge.connect import Connection, hello, master_address
 from discomputify_core.edge.ignore import matcher
 from discomputify_core.edge.opening import Loaded, need_conf
 from discomputify_core.edge.weights import check_job
-from discomputify_core.errors import BadInput, JobExists, NoSuchJob, Unreachable
-from discomputify_core.interfaces.files import Blob, FileStore, Moved
+from discomputify_core.errors import BadInput, DiscomputifyError, DiskError, JobExists, NoSuchJob, Unreachable
+from discomputify_core.interfaces.files import Blob, FileStore, Moved, StoreStatus
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.files import check_digest
 from discomputify_core.model.ids import ProcessId, check_parts, check_process_id
@@ -189,10 +190,20 @@ class Client:
             requirements=await asyncio.to_thread(_requirements, folder),
         )
         check_job(spec)
-        up = await trees.upload(scan, await self._met_store(), pid, f"program-{key}", moved)
+        up = await self._upload(scan, pid, f"program-{key}", moved)
         status = await self._ask("job.submit", attrs.evolve(spec, tree=up.digest), JobStatus)
         upload = Upload(up.files, up.bytes, up.blobs_sent, up.bytes_sent)
         return Submitted(status, upload, scan.ignored)
+
+    async def _upload(self, scan: trees.Scan, pid: ProcessId, tree: str, moved: Moved | None) -> trees.Uploaded:
+        store = await self._met_store()
+        try:
+            return await trees.upload(scan, store, pid, tree, moved)
+        except DiskError:
+            # What has arrived would keep a full disk full for everybody.
+            with contextlib.suppress(DiscomputifyError):
+                await store.clear(pid)
+            raise
 
     async def scan(self, folder: Path) -> trees.Scan:
         """What would be uploaded of *folder*.
@@ -312,6 +323,14 @@ class Client:
     async def info(self) -> MasterInfo:
         """The master's version and what it uses."""
         return await self._ask("master.info", None, MasterInfo)
+
+    async def store_status(self) -> StoreStatus:
+        """The store's version, place and space.
+
+        Raises:
+            Unreachable: it did not answer; the first time it is not waited for longer than for a first contact.
+        """
+        return await (await self._met_store()).status()
 
     # --- logs ---------------------------------------------------------------------------------------
 

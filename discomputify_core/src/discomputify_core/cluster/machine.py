@@ -16,7 +16,7 @@ from discomputify_core.errors import BadInput, JobExists, NoSuchJob
 from discomputify_core.interfaces.scheduler import Scheduler
 from discomputify_core.model import events as ev
 from discomputify_core.model.commands import Command, JobChanged
-from discomputify_core.model.ids import AttemptId, ProcessId
+from discomputify_core.model.ids import MAX_NAME, AttemptId, ProcessId
 from discomputify_core.model.job import JobSpec
 from discomputify_core.model.node import NodeFacts
 
@@ -107,10 +107,10 @@ class Cluster:
         job = self.state.jobs.get(process_id)
         if job is None:
             known = ", ".join(list(self.state.jobs)[-5:]) or "none"
+            asked = process_id[:MAX_NAME]  # what a peer asks for may be of any length
             raise NoSuchJob(
-                f"The cluster knows no job '{process_id}' (it was cleared, or never submitted here). "
-                f"Latest jobs: {known}.",
-                process_id=process_id,
+                f"The cluster knows no job '{asked}' (it was cleared, or never submitted here). Latest jobs: {known}.",
+                process_id=asked,
             )
         return job
 

@@ -65,6 +65,8 @@ def end(turn: Turn, attempt: Attempt, outcome: Outcome, wall: float) -> None:
         commit(turn, job, attempt, outcome, wall)
         return
     if outcome.end is End.RETURNED:
+        # It would give back at once whatever it got until it has left.
+        turn.state.nodes[attempt.node].stopping = True
         again(turn, attempt, Cause.RETURNED, wall)
         return
     job.keep(
@@ -137,7 +139,7 @@ def refuse_perhaps(turn: Turn, job: Job, name: NodeName) -> None:
         return
     elsewhere = len(job.outputs) - job.outputs.by_node.get(name, 0)
     alone = not job.outputs.by_node.get(name, 0) and elsewhere > 0
-    others = any(n.live and n.name != name and n.name not in job.refused for n in turn.state.nodes.values())
+    others = any(n.open and n.name != name and n.name not in job.refused for n in turn.state.nodes.values())
     if others and (alone or job.mended.get(name, 0) >= REFUSE_AFTER):
         job.refused[name] = f"{len(failed)} parts of '{job.id}' failed there while others succeed elsewhere"
         turn.touch(job.id)

@@ -32,7 +32,7 @@ def on_node_joined(turn: Turn, event: ev.NodeJoined) -> None:
         node.fill()
     else:
         reattach(turn, node, event)
-    node.state, node.reason, node.address = "live", "", event.address
+    node.state, node.reason, node.address, node.stopping = "live", "", event.address, False
     node.seen_at, node.seen_wall, node.cut_at = turn.now, event.wall, 0.0
     turn.state.refused.pop(facts.name, None)
     turn.nodes_changed()

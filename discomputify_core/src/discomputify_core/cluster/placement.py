@@ -39,7 +39,7 @@ class Pass:
 
 def offers(state: State, jobs: list[Job]) -> list[Offer]:
     """The ready ranges of *jobs*, with the nodes that each may not use."""
-    live = [node for node in state.nodes.values() if node.live]
+    live = [node for node in state.nodes.values() if node.open]
     found: list[Offer] = []
     for job in jobs:
         barred = frozenset(job.refused) | frozenset(
@@ -67,7 +67,7 @@ def _elsewhere(job: Job, live: list[Node], avoid: frozenset[NodeName]) -> bool:
 
 def view_of(state: State, now: float) -> ClusterView:
     """The live nodes with room, as a policy sees them."""
-    live = state.live_nodes()
+    live = state.open_nodes()
     return ClusterView(
         nodes=tuple(
             NodeView(
@@ -137,7 +137,7 @@ def _fault(
         return f"placed something that was not offered ({placement!r})."
     node = state.nodes.get(placement.node)
     ready = found[placement.key].ready
-    if node is None or not node.live:
+    if node is None or not node.open:
         return f"chose the node {placement.node!r}, which is not live."
     if type(placement.count) is not int or placement.count < 1 or math.isnan(placement.count):
         return f"placed {placement.count!r} parts."

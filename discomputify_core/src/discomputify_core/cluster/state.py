@@ -48,6 +48,8 @@ class Node:
     load: NodeLoad = attrs.field(factory=NodeLoad)
     cut_at: float = 0.0
     reason: str = ""
+    #: It gives its parts back, because it stops as planned.
+    stopping: bool = False
     free_cpus: int = 0
     free_memory: int = 0
     free_resources: dict[str, int] = attrs.field(factory=dict)
@@ -61,8 +63,13 @@ class Node:
 
     @property
     def live(self) -> bool:
-        """Whether it can be given work."""
+        """Whether it is connected."""
         return self.state == "live"
+
+    @property
+    def open(self) -> bool:
+        """Whether it can be given work."""
+        return self.live and not self.stopping
 
     def fill(self) -> None:
         """Nothing runs here: everything is free."""
@@ -172,9 +179,9 @@ class State:
     #: Reports about attempts that nobody waits for any more.
     late: int = 0
 
-    def live_nodes(self) -> list[Node]:
+    def open_nodes(self) -> list[Node]:
         """Nodes that can be given work, in cluster order."""
-        return sorted((node for node in self.nodes.values() if node.live), key=lambda node: node.order)
+        return sorted((node for node in self.nodes.values() if node.open), key=lambda node: node.order)
 
     def next_order(self) -> int:
         """A number larger than all before."""

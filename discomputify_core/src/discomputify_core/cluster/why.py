@@ -35,7 +35,7 @@ def why_job(state: State, job: Job, waits: Mapping[str, str] | None = None) -> s
 
 def _why_not_placed(state: State, job: Job, wait: str) -> str:
     ready = f"{_parts(job.parts.count(PartState.READY))} ready"
-    nodes = [node for node in state.nodes.values() if node.live]
+    nodes = [node for node in state.nodes.values() if node.open]
     if not nodes:
         return f"{ready}; no computing node is connected{_expected(state)}"
     never = {node.name: _never(job.spec, node) for node in nodes}
@@ -120,6 +120,8 @@ def node_sentence(state: State, node: Node) -> str:
         return f"{node.reason}; waiting a moment for it to come back"
     if not node.live:
         return node.reason
+    if node.stopping:
+        return "stops as planned"
     said = [why for job in state.jobs.values() if (why := job.refused.get(node.name))]
     return "; ".join(said)
 

@@ -95,7 +95,7 @@ class Dial:
             return await asyncio.wait_for(self._run(timeout), timeout)
         except asyncio.TimeoutError:
             raise Unreachable(
-                f"{self.role} at {self.address} did not answer within {timeout:g} s ({self._stage}). "
+                f"{self.role} at {self.address} did not answer within {round(timeout, 1):g} s ({self._stage}). "
                 "Is the service running there, and is the address right?",
                 address=str(self.address),
                 reason=f"no answer while {self._stage}",

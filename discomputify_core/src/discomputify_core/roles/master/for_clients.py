@@ -189,7 +189,7 @@ class _Desk:
                     version=__version__,
                     scheduler=cluster.policy.name,
                     jobs=len(cluster.state.jobs),
-                    nodes=len(cluster.state.live_nodes()),
+                    nodes=len(cluster.state.open_nodes()),
                     store=self._master.store_fault,
                 )
             )

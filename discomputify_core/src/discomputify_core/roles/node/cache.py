@@ -60,6 +60,7 @@ class BlobCache:
         self._fetching: dict[BlobKey, asyncio.Task[None]] = {}
         self._waiters: Counter[asyncio.Task[None]] = Counter()
         self._next_save = 0.0
+        self._open = False
 
     @property
     def limit(self) -> int:
@@ -90,6 +91,7 @@ class BlobCache:
         except BaseException:
             self._folder_lock.release()
             raise
+        self._open = True
 
     async def close(self) -> None:
         """End fetches that are under way, save the index, give the folder back. Idempotent."""
@@ -98,10 +100,12 @@ class BlobCache:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=10.0)
-        try:
-            await asyncio.to_thread(self._save)
-        except DiskError as error:
-            logger.warning("The cache's index was not saved, so its files will be hashed again: %s", error)
+        if self._open:  # else the folder was never this node's, and its index may be another's
+            self._open = False
+            try:
+                await asyncio.to_thread(self._save)
+            except DiskError as error:
+                logger.warning("The cache's index was not saved, so its files will be hashed again: %s", error)
         self._folder_lock.release()
 
     # --- who needs what -------------------------------------------------------------------------
