@@ -6,11 +6,13 @@ Here: checks that hold for any bad input. Not here: the cases (test_bad_*.py).
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from discomputify_core.cli.main import main
 from discomputify_core.client.client import Client
 from discomputify_core.edge.connect import Connection, hello
 from discomputify_core.edge.opening import Loaded, open_conf
@@ -39,6 +41,17 @@ def told(ran: Ran, code: int, *words: str, lines: int = 1) -> str:
     return said
 
 
+def inside(conf: Path, *args: object) -> Ran:
+    """As ``discomputify --conf CONF ARGS`` in a process of its own, but in this one: many small cases take no time."""
+    out, err = io.BytesIO(), io.BytesIO()
+    with (
+        contextlib.redirect_stdout(io.TextIOWrapper(out, encoding="utf-8", write_through=True)),
+        contextlib.redirect_stderr(io.TextIOWrapper(err, encoding="utf-8", write_through=True)),
+    ):
+        code = main(["--conf", str(conf), *map(str, args)])
+        return Ran(code, out.getvalue().decode(), err.getvalue().decode())
+
+
 @contextlib.contextmanager
 def standing(folder: Path, *, node: bool = True, **conf: Any) -> Iterator[Cluster]:
     """A cluster of one store, one master and (with *node*) one computing node of two slots, ended afterwards."""
@@ -54,6 +67,21 @@ def opened(cluster: Cluster) -> Loaded:
     loaded = open_conf(cluster.conf, ("transport", "store"))
     assert loaded is not None
     return loaded
+
+
+def check_working(cluster: Cluster, folder: Path) -> None:
+    """The good program in *folder* still runs there; afterwards the cluster knows no job."""
+
+    async def work() -> None:
+        async with Client(opened(cluster)) as client:
+            submitted = await client.submit(folder, 2, process_id="still-works")
+            ended = await client.wait("still-works", 20.0)
+            assert ended.parts.done == 2, ended.reason
+            assert submitted.status.process_id in [job.process_id for job in await client.jobs()]
+            for job in await client.jobs():
+                await client.clear(job.process_id)
+
+    run(work(), deadline=60.0)
 
 
 def check_serving(cluster: Cluster, node: bool = True) -> None:

@@ -15,7 +15,7 @@ from discomputify_core.client.client import Client
 from discomputify_core.errors import BadInput
 from discomputify_testkit.running import run
 
-from .bad_kit import GOOD, NODE, check_serving, opened, standing, told
+from .bad_kit import GOOD, NODE, check_serving, inside, opened, standing, told
 from .cluster_kit import MASTER, STORE, Cluster, Process, free_port, program, tree, until
 
 #: Seconds in which a command that cannot reach its cluster has to end.
@@ -67,9 +67,9 @@ def program_folders(where: Path) -> dict[str, tuple[Path, str]]:
 
 def test_a_program_directory_that_is_none(cluster: Cluster, tmp_path: Path) -> None:
     cases = program_folders(tmp_path)
-    running = {name: cluster.spawn("submit", folder, "-n", 1) for name, (folder, _) in cases.items()}
-    for name, (folder, said) in cases.items():
-        told(running[name].wait(), 2, str(folder), said)
+    told(cluster.cli("submit", cases["missing"][0], "-n", 1), 2, "nowhere", "does not exist")
+    for folder, said in cases.values():
+        told(inside(cluster.conf, "submit", folder, "-n", 1), 2, str(folder), said)
     assert cluster.cli("status", "--json").ok().json == []
 
 
@@ -107,10 +107,11 @@ WRONG_USE = {
 
 def test_wrong_parts_and_ids_and_options(cluster: Cluster) -> None:
     good = cluster.folder / "good"
-    running = {name: cluster.spawn("submit", *options, good) for name, (options, _) in WRONG_USE.items()}
-    for name, (_, said) in WRONG_USE.items():
+    told(cluster.cli("submit", good, "--parts", "0"), 2, "--parts 0")
+    told(cluster.cli("submit", good, "--process-id", "a/b"), 2, "'a/b'")
+    for options, said in WRONG_USE.values():
         # What the command line itself refuses comes with its usage.
-        told(running[name].wait(), 2, said, lines=4)
+        told(inside(cluster.conf, "submit", *options, good), 2, said, lines=4)
     assert cluster.cli("status", "--json").ok().json == []
 
 
@@ -135,9 +136,10 @@ def test_the_client_refuses_what_the_command_line_refuses(cluster: Cluster) -> N
 
 def test_commands_about_a_job_that_there_is_not(cluster: Cluster) -> None:
     questions = ("status", "wait", "stop", "fetch", "clear", "logs", "why")
-    running = [cluster.spawn(name, job) for name in questions for job in ("nojob", "a/b")]
-    for process in running:
-        told(process.wait(), 2, "PROCESS_ID 'a/b'" if "a/b" in process.args else "knows no job 'nojob'")
+    told(cluster.cli("logs", "nojob"), 2, "knows no job 'nojob'")
+    for question in questions:
+        told(inside(cluster.conf, question, "nojob"), 2, "knows no job 'nojob'")
+        told(inside(cluster.conf, question, "a/b"), 2, "PROCESS_ID 'a/b'")
 
 
 def test_ten_million_parts_are_a_job(cluster: Cluster) -> None:
@@ -194,11 +196,8 @@ def test_outputs_are_not_mixed_with_other_files(cluster: Cluster, tmp_path: Path
     (tmp_path / "file").touch()
     (tmp_path / "under").touch()
     cases = {"mine": tmp_path, "file": tmp_path, "below": tmp_path / "under"}
-    running = {
-        job: cluster.spawn("submit", good, "-n", 1, "--process-id", job, "--out", out) for job, out in cases.items()
-    }
     for job, out in cases.items():
-        told(running[job].wait(), 2, str(out / job))
+        told(inside(cluster.conf, "submit", good, "-n", 1, "--process-id", job, "--out", out), 2, str(out / job))
     assert tree(tmp_path / "mine") == {"thesis.txt": b""}
     assert cluster.cli("status", "--json").ok().json == []
 

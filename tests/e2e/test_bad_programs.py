@@ -14,7 +14,7 @@ import pytest
 
 from discomputify_core.roles.runner.launch import DEFAULT_CAP
 
-from .bad_kit import GOOD, check_serving, standing
+from .bad_kit import GOOD, check_serving, check_working, inside, standing
 from .cluster_kit import Cluster, program, tree, until
 
 #: Bytes of stdout of the program that writes too much.
@@ -39,7 +39,7 @@ def still_serving(cluster: Cluster) -> Iterator[None]:
     yield
     assert cluster.parts() == []
     check_serving(cluster)
-    cluster.cli("submit", cluster.folder / "good", "-n", 2).ok()
+    check_working(cluster, cluster.folder / "good")
     grown = {name: now - before[name] for name, now in memory(cluster).items()}
     assert max(grown.values()) < GROWTH, grown
 
@@ -68,29 +68,22 @@ class Told:
 
 
 def ran(cluster: Cluster, main: str, job: str) -> Told:
-    """Run *main* as the one part of *job*; ask about it; clear it."""
+    """Run *main* as the one part of *job*; ask about it."""
     folder = program(cluster.folder / job, main)
     ended = cluster.cli("submit", folder, "-n", 1, "--process-id", job)
     assert "bug in discomputify" not in ended.err
-    asked = {
-        "status": cluster.spawn("status", job),
-        "json": cluster.spawn("status", job, "--json"),
-        "why": cluster.spawn("why", job),
-        "part": cluster.spawn("why", f"{job}.1"),
-        "logs": cluster.spawn("logs", job),
-    }
-    said = {name: process.wait().ok() for name, process in asked.items()}
-    cluster.cli("clear", job).ok()
-    status = said["json"].json
-    assert f"{job}: {status['state']}" in said["status"].out
+    status = inside(cluster.conf, "status", job, "--json").ok().json
+    assert f"{job}: {status['state']}" in inside(cluster.conf, "status", job).ok().out
+    logs = cluster.cli("logs", job).ok()
+    why, why_part = (inside(cluster.conf, "why", what).ok().out for what in (job, f"{job}.1"))
     return Told(
         ended.code,
         ended.out,
         status["state"],
         status,
-        said["why"].out,
-        said["part"].out,
-        said["logs"].out + said["logs"].err,
+        why,
+        why_part,
+        logs.out + logs.err,
         cluster.here / job,
     )
 
@@ -201,13 +194,13 @@ def test_an_endless_loop_is_stopped_with_its_children(cluster: Cluster) -> None:
     loop = CHILDREN + "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass\n"
     folder = program(cluster.folder / "loop", loop)
     cluster.cli("submit", folder, "-n", 1, "--process-id", "loop", "--detach").ok()
-    line = until(lambda: cluster.cli("logs", "loop").out if cluster.parts() else "", what="the loop runs")
+    line = until(lambda: cluster.parts() and inside(cluster.conf, "logs", "loop").out, what="the loop runs")
     pids = [int(pid) for pid in line.split()[1:]]
     assert len(alive(pids)) == 4
     assert cluster.status("loop")["state"] == "running"
 
     start = time.monotonic()
-    cluster.cli("stop", "loop").ok()
+    inside(cluster.conf, "stop", "loop").ok()
     took = time.monotonic() - start
 
     assert took < STOPS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -208,12 +209,13 @@ def test_stop_ends_a_job_and_all_its_descendants_within_five_seconds(
     submit = cluster.spawn("submit", folder, "-n", 2, "--process-id", "stop", "--env", f"THERE={there}", "--json")
     until(lambda: len(list(there.glob("part-*"))) == 2)
     assert len(cluster.parts()) == 6
-    cluster.cli("stop", "stop", deadline=8.0).ok()
+    asked_at = time.time()
+    cluster.cli("stop", "stop").ok()
     assert cluster.parts() == []
     ended = submit.wait()
     assert ended.code == 1
     assert ended.json["state"] == "stopped"
-    assert ended.json["ended_at"] - ended.json["submitted_at"] < 60
+    assert ended.json["ended_at"] - asked_at < 5.0 + 2.0  # the command has to start first
     assert "stopped by" in cluster.why("stop")
     assert cluster.cli("wait", "stop").code == 1
     assert {node["state"] for node in cluster.node_states().values()} == {"live"}

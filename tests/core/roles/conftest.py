@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgpack
 import pytest
 
 from discomputify_core.client.client import Client
@@ -14,11 +15,17 @@ from discomputify_core.cluster.machine import Settings
 from discomputify_core.edge.calls import Server
 from discomputify_core.edge.connect import STORE_ROLE, Connection, hello, master_address, store_addresses
 from discomputify_core.edge.opening import Loaded, equip
+from discomputify_core.errors import OurBug
 from discomputify_core.model.conf import Count, Name, Place, Port, Size
+from discomputify_core.model.message import Message
 from discomputify_core.roles.master.master import MasterNode
 from discomputify_core.roles.node.computing import ComputingNode
 from discomputify_testkit.confs import fresh_key, make_conf
 from discomputify_testkit.fakes.memory_store import MemoryStore
+from discomputify_testkit.fakes.memory_transport import MemoryChannel
+
+#: Bytes of data in one message that the real transport still takes.
+MOST_DATA = 1024 * 1024 - 200
 
 
 class SmallCluster:
@@ -101,3 +108,17 @@ class SmallCluster:
 def small(tmp_path: Path) -> Callable[[], SmallCluster]:
     """Makes a :class:`SmallCluster`; one per test."""
     return lambda: SmallCluster(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The in-memory transport refuses what a real one must: data of over a mebibyte."""
+    send = MemoryChannel.send
+
+    async def checked(self: MemoryChannel, message: Message) -> None:
+        size = len(msgpack.packb(message.data, default=repr))
+        if size > MOST_DATA:
+            raise OurBug(f"The data of '{message.operation}' takes {size} bytes.")
+        await send(self, message)
+
+    monkeypatch.setattr(MemoryChannel, "send", checked)

@@ -23,7 +23,7 @@ from discomputify_core.client.results import Submitted
 from discomputify_core.edge import clock
 from discomputify_core.edge.opening import Loaded
 from discomputify_core.edge.trees import Plan
-from discomputify_core.errors import BadInput, DiscomputifyError
+from discomputify_core.errors import BadInput, DiscomputifyError, NoSuchJob
 from discomputify_core.model.files import Entry
 from discomputify_core.model.ids import check_parts, check_process_id
 from discomputify_core.model.inputs import check_inputs
@@ -224,6 +224,8 @@ async def _watch(client: Client, options: Options, display: Display, submitted: 
         for task in done:
             task.result()
         return waiting.result()
+    except NoSuchJob:  # cleared by somebody, or the master was started again: nothing goes on
+        raise
     except DiscomputifyError:
         if not options.embedded:
             display.say(f"{pid} goes on; bring its outputs later: discomputify fetch {pid}")

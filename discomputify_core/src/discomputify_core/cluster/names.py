@@ -10,6 +10,11 @@ from discomputify_core.model.node import NodeFacts
 QUIET = 5.0
 
 
+def second(name: str) -> str:
+    """How a refused node is shown whose name a live one has."""
+    return f"{name} (second)"
+
+
 def check_name(node: Node | None, facts: NodeFacts, address: str, now: float, cut: float) -> None:
     """Whether *facts* may join while *node* has its name.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from discomputify_core.cluster import names
 from discomputify_core.cluster.lifecycle import Cause
 from discomputify_core.cluster.on_attempts import again, end, release
 from discomputify_core.cluster.state import Node
@@ -34,7 +35,8 @@ def on_node_joined(turn: Turn, event: ev.NodeJoined) -> None:
         reattach(turn, node, event)
     node.state, node.reason, node.address, node.stopping = "live", "", event.address, False
     node.seen_at, node.seen_wall, node.cut_at = turn.now, event.wall, 0.0
-    turn.state.refused.pop(facts.name, None)
+    for name in (facts.name, names.second(facts.name)):
+        turn.state.refused.pop(name, None)
     turn.nodes_changed()
 
 

@@ -46,7 +46,11 @@ def test_a_slow_observer_misses_batches_which_are_counted(
 ) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 3)
     go_on = threading.Event()
-    observers = Observers(lambda batch: go_on.wait(20) and None)
+
+    def observe(batch: Sequence[Event]) -> None:
+        go_on.wait(20)
+
+    observers = Observers(observe)
     observers.start()
     for _ in range(10):
         observers.put([Tick()])

@@ -14,6 +14,7 @@ from discomputify_core.model.codec import to_plain
 from discomputify_core.model.ids import AttemptId, ProcessId
 from discomputify_core.model.job import End, JobState, Outcome, Request
 from discomputify_core.model.message import Report, Start
+from discomputify_core.roles.master import for_nodes
 from discomputify_core.roles.master.master import MasterNode
 from discomputify_core.roles.node import computing
 from discomputify_core.roles.node.computing import ComputingNode
@@ -330,9 +331,11 @@ def test_resources_are_handed_out_by_number(small: Small, tmp_path: Path) -> Non
 def test_a_silent_node_is_fenced_and_its_parts_run_elsewhere(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(for_nodes, "BEAT", 0.2)
+
     async def main() -> None:
         async with small() as cluster:
-            master = await cluster.master(Settings(lease=1.0))
+            master = await cluster.master(Settings(lease=3.0))
             lost = await cluster.node("n1")
             client = cluster.client()
             await client.submit(cluster.program(waits(tmp_path)), 1, process_id="job")

@@ -45,7 +45,9 @@ LOG_TIMEOUT = 10.0
 #: Seconds that a store has to clear a job before the one who asked goes on; it is cleared later then.
 CLEAR_TIMEOUT = 10.0
 #: Of one part: most attempts told at once, and how many of them with the end of their stderr.
-MAX_ATTEMPTS, MAX_TAILS = 500, 20
+MAX_ATTEMPTS, MAX_TAILS = 200, 20
+#: Most characters of a sentence about one job.
+MAX_SENTENCE = 4000
 #: Most warnings of a job told, and most characters of each text that is told in lists.
 MAX_WARNINGS, MAX_TEXT = 50, 500
 #: Most characters of who asked for something.
@@ -89,7 +91,7 @@ class _Desk:
     def _status(self, job: Job) -> Reply:
         status = report.job_status(self._master.cluster.state, job)
         warnings = tuple(each[:MAX_TEXT] for each in status.warnings[:MAX_WARNINGS])
-        return Reply(to_plain(attrs.evolve(status, warnings=warnings)))
+        return Reply(to_plain(attrs.evolve(status, warnings=warnings, reason=status.reason[:MAX_SENTENCE])))
 
     async def status(self, asked: Asked) -> Reply:
         return self._status(self._job(asked))
@@ -124,7 +126,7 @@ class _Desk:
     async def attempts(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, AboutJob)
         found = report.attempts(self._master.cluster.job(about.process_id), about.part)[-MAX_ATTEMPTS:]
-        older = [attrs.evolve(each, stderr_tail="") for each in found[:-MAX_TAILS]]
+        older = [attrs.evolve(each, stderr_tail="", reason=each.reason[:MAX_TEXT]) for each in found[:-MAX_TAILS]]
         return Reply(to_plain((*older, *found[-MAX_TAILS:])))
 
     async def log(self, asked: Asked) -> Reply:
@@ -167,9 +169,11 @@ class _Desk:
         if about.part:
             report.attempts(job, about.part)  # refuses a part that does not exist
             first, *details = why.why_part(cluster.state, job, about.part, cluster.waits)
-            return Reply(to_plain(Sentence(first, tuple(details))))
+            told = tuple(each[:MAX_TEXT] for each in details[-MAX_ATTEMPTS:])
+            return Reply(to_plain(Sentence(first[:MAX_SENTENCE], told)))
         text = why.why_job(cluster.state, job, cluster.waits) or _running(job)
-        return Reply(to_plain(Sentence(f"{job.id} is {job.state.value}: {text}", tuple(report.warnings(job)))))
+        warnings = tuple(each[:MAX_TEXT] for each in report.warnings(job)[:MAX_WARNINGS])
+        return Reply(to_plain(Sentence(f"{job.id} is {job.state.value}: {text[:MAX_SENTENCE]}", warnings)))
 
     async def nodes(self, asked: Asked) -> Reply:
         wanted = from_plain(asked.data or {}, NodesAsked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from discomputify_core.cluster.names import second
 from discomputify_core.edge import clock
 from discomputify_core.edge.calls import AskedOver, Peer
 from discomputify_core.errors import NameTaken, OurBug, Refused
@@ -49,7 +50,7 @@ class _Desk:
             master.cluster.check_join(facts, asked.address, clock.now())
         except NameTaken as taken:
             log.warning("%s", taken)
-            master.flush(ev.NodeRefused(f"{facts.name} (second)", asked.address, str(taken), clock.wall()))
+            master.flush(ev.NodeRefused(second(facts.name), asked.address, str(taken), clock.wall()))
             raise
         old = master.desks.pop(facts.name, None)
         if old is not None:
@@ -66,7 +67,12 @@ class _Desk:
 
     async def beat(self, asked: Asked) -> Reply:
         beat = from_plain(asked.data, Beat)
-        self._master.apply(ev.NodeBeat(self._name(asked), beat.load, beat.held, clock.wall()))
+        name = self._name(asked)
+        if self._master.cluster.state.nodes[name].state == "lost":
+            # It was silent for so long that it was given up: it is to come again, and say what still runs there.
+            self._master.spawn(_peer(asked).close())
+            raise Refused(f"The node '{name}' was given up after a silence; it has to join again.")
+        self._master.apply(ev.NodeBeat(name, beat.load, beat.held, clock.wall()))
         return Reply()
 
     async def report(self, asked: Asked) -> Reply:

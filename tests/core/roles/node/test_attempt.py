@@ -1,0 +1,317 @@
+"""One attempt from its files to its outcome: what each way to end is called, and what is kept of it."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from discomputify_core.errors import BlobMissing, DiskError, Unreachable
+from discomputify_core.model.files import Entry, Manifest, check_digest
+from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
+from discomputify_core.model.job import End, JobSpec, Outcome
+from discomputify_core.model.message import Report, Start
+from discomputify_core.model.node import NodeFacts
+from discomputify_core.roles.node import attempt as module
+from discomputify_core.roles.node.agent_server import AgentServer
+from discomputify_core.roles.node.attempt import PartAttempt, Tools
+from discomputify_core.roles.node.cache import BlobCache
+from discomputify_core.roles.node.reports import Reports
+from discomputify_core.roles.runner.runner import Runner
+from discomputify_testkit.confs import make_conf
+from discomputify_testkit.fakes.memory_store import MemoryContents, MemoryStore, digest_of
+from discomputify_testkit.running import run, until
+
+FOREVER = "import time\nprint('begun', flush=True)\ntime.sleep(600)"
+
+
+class Node:
+    """What attempts of a node share, around a store in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = MemoryStore(make_conf(), contents=MemoryContents())
+        self.runner = Runner()
+        self.agent = AgentServer()
+        self.sent: list[Report] = []
+        facts = NodeFacts(NodeName("n1"), 2, python="3.x", interpreter=sys.executable)
+        cache = BlobCache(folder / "cache", 10_000_000)
+        cache.open()
+        self.cache = cache
+        self.reports = Reports(self._send)
+        self.tools = Tools(facts, folder / "work", cache, self.store, self.runner, self.agent, self.reports)
+
+    async def _send(self, report: Report) -> None:
+        self.sent.append(report)
+
+    async def attempt(self, program: str, **spec: Any) -> PartAttempt:
+        """An attempt at part 2 of 3 of *program*."""
+        data, pid = program.encode(), ProcessId("job")
+        self.store.contents.blobs[digest_of(data)] = data
+        tree = await self.store.commit(pid, "program", Manifest([Entry("main.py", len(data), digest_of(data))]))
+        job = JobSpec(pid, "key", 3, tree, **spec)
+
+        def manifest(job: JobSpec) -> "asyncio.Future[Manifest]":
+            return asyncio.ensure_future(self.store.manifest(job.process_id, check_digest(job.tree)))
+
+        start = Start(pid, "key", AttemptId("job.2.1.key"), 2, 1)
+        return PartAttempt(self.tools, job, start, manifest, {})
+
+    async def kept(self, outcome: Outcome) -> dict[str, bytes]:
+        """What the store holds of an outcome."""
+        manifest = await self.store.manifest(ProcessId("job"), check_digest(outcome.manifest))
+        return {entry.path: self.store.contents.blobs[check_digest(entry.digest)] for entry in manifest.files}
+
+
+Making = Callable[[], Any]
+
+
+@pytest.fixture
+def making(tmp_path: Path) -> Making:
+    """Makes a node, closed after use."""
+
+    @asynccontextmanager
+    async def made() -> AsyncIterator[Node]:
+        node = Node(tmp_path)
+        (tmp_path / "work").mkdir()
+        await node.runner.start()
+        await node.agent.start()
+        try:
+            yield node
+            work = tmp_path / "work"
+            assert not list(work.iterdir()), "an attempt left its folder"
+        finally:
+            await node.runner.close()
+            await node.agent.close()
+            await node.cache.close()
+
+    return made
+
+
+def outcome_of(making: Making, program: str, **spec: Any) -> tuple[Outcome, dict[str, bytes]]:
+    async def main() -> tuple[Outcome, dict[str, bytes]]:
+        async with making() as node:
+            outcome = await (await node.attempt(program, **spec)).run()
+            return outcome, await node.kept(outcome) if outcome.manifest else {}
+
+    return run(main())
+
+
+def test_outputs_and_logs_are_kept(making: Making) -> None:
+    program = """
+import os, sys
+print("args", sys.argv[1:], flush=True)
+print("warning", file=sys.stderr)
+os.makedirs("OUTPUT_PATH/deep")
+open("OUTPUT_PATH/deep/a.txt", "w").write("result")
+open("stray.txt", "w").close()
+open("wanted.txt", "w").write("w")
+"""
+    outcome, kept = outcome_of(making, program, args=("x",), collect=("wanted*",))
+    assert (outcome.end, outcome.code, outcome.reason) == (End.DONE, 0, "")
+    assert (outcome.output_files, outcome.output_bytes) == (1, 6)
+    assert outcome.strays == ("stray.txt",)
+    assert {path: text.replace(b"\r", b"") for path, text in kept.items()} == {
+        "outputs/deep/a.txt": b"result",
+        "collected/wanted.txt": b"w",
+        "logs/out": b"args ['2', '3', 'job', 'x']\n",
+        "logs/err": b"warning\n",
+    }
+    assert 0 < outcome.started_at <= outcome.ended_at
+
+
+@pytest.mark.parametrize(
+    ("program", "end", "code", "said"),
+    [
+        ("import sys; sys.exit(3)", End.EXIT, 3, "Part 2 on n1 ended with exit code 3"),
+        ("raise ValueError('bad number')", End.EXIT, 1, "ValueError: bad number"),
+        ("this is no python", End.EXIT, 1, "SyntaxError"),
+        ("import no_such_module_at_all", End.EXIT, 1, "pip install no_such_module_at_all"),
+    ],
+)
+def test_a_program_that_fails(making: Making, program: str, end: End, code: int, said: str) -> None:
+    outcome, kept = outcome_of(making, "open('OUTPUT_PATH/half', 'w').close()\n" + program)
+    assert (outcome.end, outcome.code) == (end, code)
+    assert said in outcome.reason
+    assert not [path for path in kept if path.startswith("outputs")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+def test_a_program_that_is_killed(making: Making) -> None:
+    outcome, _ = outcome_of(making, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert (outcome.end, outcome.code) == (End.SIGNAL, 9)
+    assert "SIGKILL" in outcome.reason
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_outputs_that_may_not_be_kept_fail_the_attempt_and_name_themselves(making: Making) -> None:
+    outcome, kept = outcome_of(making, "import os; os.symlink('/etc/passwd', 'OUTPUT_PATH/link')")
+    assert outcome.end is End.EXIT
+    assert "link" in outcome.reason
+    assert not [path for path in kept if path.startswith("outputs")]
+
+
+def test_files_that_cannot_be_had_break_the_attempt(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lost(self: MemoryStore, *about: Any) -> None:
+        raise BlobMissing("the store lacks it")
+
+    monkeypatch.setattr(MemoryStore, "get", lost)
+    outcome, _ = outcome_of(making, "print(1)")
+    assert outcome.end is End.BROKEN
+    assert "part 2 could not be run on n1: the store lacks it" in outcome.reason
+
+
+def test_a_bug_in_the_node_costs_this_attempt_only(
+    making: Making, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def bug(*about: Any, **more: Any) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(module, "environment", bug)
+    outcome, _ = outcome_of(making, "print(1)")
+    assert outcome.end is End.BROKEN
+    assert "a bug in discomputify: ZeroDivisionError" in outcome.reason
+    assert "oops" in caplog.text
+
+
+def test_a_store_that_is_away_for_a_moment_is_waited_for(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, tries = MemoryStore.put, []
+
+    async def away(self: MemoryStore, *about: Any) -> None:
+        tries.append(about)
+        if len(tries) == 1:
+            raise Unreachable("no store")
+        await put(self, *about)
+
+    monkeypatch.setattr(MemoryStore, "put", away)
+    outcome, kept = outcome_of(making, "open('OUTPUT_PATH/a', 'w').write('x')")
+    assert (outcome.end, kept) == (End.DONE, {"outputs/a": b"x"})
+
+
+def test_a_store_that_stays_away_breaks_the_attempt(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(self: MemoryStore, *about: Any) -> None:
+        raise Unreachable("no store at store:1")
+
+    monkeypatch.setattr(MemoryStore, "put", away)
+    monkeypatch.setattr(module, "STORE_PATIENCE", -1.0)
+    outcome, _ = outcome_of(making, "open('OUTPUT_PATH/a', 'w').write('x')")
+    assert outcome.end is End.BROKEN
+    assert "no store at store:1" in outcome.reason
+
+
+def test_the_end_of_a_failed_program_is_told_even_if_its_logs_cannot_be_kept(
+    making: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(self: MemoryStore, *about: Any) -> None:
+        raise DiskError("the store's disk is full")
+
+    monkeypatch.setattr(MemoryStore, "put", full)
+    outcome, _ = outcome_of(making, "print('x'); raise SystemExit(4)")
+    assert (outcome.end, outcome.code, outcome.manifest) == (End.EXIT, 4, "")
+
+
+@pytest.mark.parametrize("end", [End.STOPPED, End.RETURNED])
+def test_a_running_program_is_stopped(making: Making, end: End) -> None:
+    async def main() -> None:
+        async with making() as node:
+            attempt = await node.attempt(FOREVER)
+            running = asyncio.ensure_future(attempt.run())
+            await until(lambda: attempt.workspace is not None and attempt.workspace.out.exists())
+            await until(lambda: attempt.workspace.out.stat().st_size)
+            await attempt.stop(end, "somebody asked")
+            await attempt.stop(End.STOPPED, "somebody asked again")
+            outcome = await running
+            assert (outcome.end, outcome.reason) == (end, "somebody asked")
+            if end is End.STOPPED:
+                assert "logs/out" in await node.kept(outcome)
+
+    run(main())
+
+
+def test_an_attempt_that_was_stopped_before_it_began_runs_nothing(making: Making) -> None:
+    async def main() -> None:
+        async with making() as node:
+            attempt = await node.attempt(FOREVER)
+            await attempt.stop(End.STOPPED, "never mind")
+            outcome = await attempt.run()
+            assert (outcome.end, outcome.reason) == (End.STOPPED, "never mind")
+            assert attempt.workspace is None
+
+    run(main())
+
+
+def test_stopping_does_not_wait_for_files(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetching = asyncio.Event()
+
+    async def stuck(self: MemoryStore, *about: Any) -> None:
+        fetching.set()
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(MemoryStore, "get", stuck)
+
+    async def main() -> None:
+        async with making() as node:
+            attempt = await node.attempt(FOREVER)
+            running = asyncio.ensure_future(attempt.run())
+            await fetching.wait()
+            await attempt.stop(End.RETURNED, "planned")
+            assert (await running).end is End.RETURNED
+
+    run(main())
+
+
+def test_a_tree_that_was_given_up_breaks_the_attempt_and_cancels_nobody(making: Making) -> None:
+    async def main() -> None:
+        async with making() as node:
+            attempt = await node.attempt(FOREVER)
+            given_up: asyncio.Future[Manifest] = asyncio.get_running_loop().create_future()
+            given_up.cancel()
+            attempt._manifest = lambda spec: given_up
+            outcome = await attempt.run()
+            assert outcome.end is End.BROKEN
+            assert "given up" in outcome.reason
+
+    run(main())
+
+
+def test_a_cancelled_attempt_leaves_no_folder(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetching = asyncio.Event()
+
+    async def stuck(self: MemoryStore, *about: Any) -> None:
+        fetching.set()
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(MemoryStore, "get", stuck)
+
+    async def main() -> None:
+        async with making() as node:
+            running = asyncio.ensure_future((await node.attempt(FOREVER)).run())
+            await fetching.wait()
+            running.cancel()
+            await asyncio.wait([running])
+            assert running.cancelled()
+
+    run(main())
+
+
+def test_progress_is_passed_on(making: Making) -> None:
+    program = """
+from discomputify_core import program
+program.progress(0.25, "a quarter")
+"""
+
+    async def main() -> None:
+        async with making() as node:
+            sending = asyncio.ensure_future(node.reports.run())
+            outcome = await (await node.attempt(program)).run()
+            assert outcome.end is End.DONE, outcome
+            assert await node.reports.drained(5)
+            told = [(each.fraction, each.note) for report in node.sent for each in report.progress]
+            assert told == [(0.25, "a quarter")]
+            assert [each for report in node.sent for each in report.started] == ["job.2.1.key"]
+            sending.cancel()
+            await asyncio.wait([sending])
+
+    run(main())
