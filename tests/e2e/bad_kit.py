@@ -41,7 +41,7 @@ def told(ran: Ran, code: int, *words: str, lines: int = 1) -> str:
     return said
 
 
-def inside(conf: Path, *args: object) -> Ran:
+def inside(conf: Path | None, *args: object) -> Ran:
     """As ``discomputify --conf CONF ARGS`` in a process of its own, but in this one: many small cases take no time."""
     out, err = io.BytesIO(), io.BytesIO()
     with (

@@ -33,6 +33,8 @@ from discomputify_core.errors import (
     Unreachable,
 )
 from discomputify_core.interfaces.transport import Channel
+from discomputify_core.model.files import check_digest
+from discomputify_core.model.ids import ProcessId
 from discomputify_core.model.message import ANSWER, Message
 from discomputify_ftp.hashing import digest_of
 from discomputify_testkit.running import run
@@ -382,7 +384,7 @@ def test_jobs_that_no_program_can_be_given(cluster: Cluster, tmp_path: Path) -> 
         async with Client(opened(cluster)) as client, Peers(cluster) as peers:
             scan = await client.scan(cluster.folder / "good")
             for job, (changes, said) in odd.items():
-                up = await trees.upload(scan, client.store, job, "program-x", None)
+                up = await trees.upload(scan, client.store, ProcessId(job), "program-x", None)
                 await peers.master.call("job.submit", spec(process_id=job, tree=up.digest, **changes), timeout=10.0)
                 ended = await client.wait(job, 15.0)
                 assert ended.state.value == "failed", job
@@ -577,7 +579,7 @@ def test_the_store_gives_nobody_more_than_there_is(cluster: Cluster) -> None:
     async def main() -> None:
         async with Client(opened(cluster)) as client, Peers(cluster) as peers:
             tree_of = (await client.status("warm")).tree
-            (entry, *_) = (await client.store.manifest("warm", tree_of)).files
+            (entry, *_) = (await client.store.manifest(ProcessId("warm"), check_digest(tree_of))).files
             for asked in (
                 chunk(digest=entry.digest, size=entry.size, offset=HUGE, length=5),
                 chunk(digest=entry.digest, size=entry.size, offset=0, length=HUGE),

@@ -105,9 +105,14 @@ def test_why_names_at_once_what_nobody_has(cluster: Cluster, tmp_path: Path, opt
     why = cluster.why(name, says="no node could ever run one: ")
     assert why.startswith(f"{name} is waiting: 2 parts are ready, but no node could ever run one: a part needs ")
     assert said in why
-    assert said in cluster.status(name)["reason"]
-    cluster.cli("stop", name).ok()
-    assert cluster.status(name)["state"] == "stopped"
+
+
+def test_a_job_that_would_wait_for_ever_can_be_stopped(cluster: Cluster, tmp_path: Path) -> None:
+    folder = program(tmp_path / "program", TIMED)
+    cluster.submit(folder, "-n", 2, "--process-id", "never", "--need", "tpu=1", "--detach").ok()
+    cluster.cli("stop", "never").ok()
+    status = cluster.status("never")
+    assert (status["state"], status["parts"]["stopped"]) == ("stopped", 2)
 
 
 def test_why_names_the_resource_that_running_parts_hold(cluster: Cluster, tmp_path: Path) -> None:

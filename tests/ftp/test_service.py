@@ -145,7 +145,7 @@ def test_tidying_up_keeps_what_trees_or_promises_need(rig: Any) -> None:
             used, promised, lost = (r.blob(name, name.encode()) for name in ("used", "promised", "lost"))
             await r.keep(used, job="other")
             await r.store.put("uploading", [promised, lost])
-            await r.store.clear("uploading")
+            await r.restart()  # promises are forgotten
             long_ago = time.time() - 2 * pins.LASTS
             for path in (r.base / "blobs").rglob("*"):
                 os.utime(path, (long_ago, long_ago))
@@ -153,6 +153,19 @@ def test_tidying_up_keeps_what_trees_or_promises_need(rig: Any) -> None:
             os.utime(r.at(promised), (long_ago, long_ago))
             assert await r.node.tidy() == 1
             assert [r.at(blob).exists() for blob in (used, promised, lost)] == [True, True, False]
+
+    run(main())
+
+
+def test_clear_takes_what_was_brought_for_a_tree_that_never_came(rig: Any) -> None:
+    async def main() -> None:
+        async with rig() as r:
+            used, shared, lost = (r.blob(name, name.encode()) for name in ("used", "shared", "lost"))
+            await r.keep(used, job="other")
+            await r.store.put("uploading", [used, shared, lost])
+            assert await r.store.missing("new", [(shared.digest, shared.size)]) == []
+            await r.store.clear("uploading")
+            assert [r.at(blob).exists() for blob in (used, shared, lost)] == [True, True, False]
 
     run(main())
 

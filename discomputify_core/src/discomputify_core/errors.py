@@ -28,7 +28,8 @@ for programs; both travel between machines (:func:`to_wire`, :func:`from_wire`).
     │   └── PluginBroke             a plugin raised or returned nonsense
     ├── JobError           exit 1
     │   ├── NoSuchJob      exit 2
-    │   └── JobFailed               a job ended failed or stopped
+    │   ├── JobFailed               a job ended failed or stopped
+    │   └── JobForgotten            a job that was being watched is not known any more
     ├── StoreError         exit 1
     │   ├── BlobMissing             the store does not hold a blob it was asked for
     │   ├── BlobDamaged             bytes do not have the digest they claim
@@ -61,6 +62,7 @@ __all__ = [
     "JobError",
     "JobExists",
     "JobFailed",
+    "JobForgotten",
     "KeysDiffer",
     "NameTaken",
     "NoSuchJob",
@@ -195,6 +197,10 @@ class NoSuchJob(JobError):
 
 class JobFailed(JobError):
     """A job ended failed or stopped. The message is its reason."""
+
+
+class JobForgotten(JobError):
+    """The master does not know a job any more that it knew a moment ago."""
 
 
 class StoreError(DiscomputifyError):

@@ -14,7 +14,7 @@ import click
 from discomputify_core.cli import common
 from discomputify_core.cli.output import note, say, say_json, table
 from discomputify_core.cli.progress import Display
-from discomputify_core.cli.shown import counts_line, job_lines, plain, size, when
+from discomputify_core.cli.shown import counted, counts_line, job_lines, plain, size, when
 from discomputify_core.client.client import NEEDED, Client
 from discomputify_core.model.job import JobState, JobStatus
 
@@ -142,7 +142,10 @@ def fetch(process_id: str, out: Path, part: int | None, as_json: bool) -> int:
     if as_json:
         say_json(plain(fetched))
     else:
-        say(f"{fetched.folder}: {fetched.parts} parts, {fetched.files} files ({size(fetched.bytes)})")
+        if fetched.replaced:
+            note(f"{fetched.folder}: outputs of an earlier job of that id were removed")
+        files = f"{counted(fetched.files, 'file')} ({size(fetched.bytes)})"
+        say(f"{fetched.folder}: {counted(fetched.parts, 'part')}, {files}")
     return 0
 
 

@@ -5,6 +5,7 @@ Here: no command's own work, and no import that costs time: ``discomputify --hel
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import sys
@@ -18,10 +19,12 @@ from discomputify_core import __version__
 from discomputify_core.cli.common import conf_option
 from discomputify_core.cli.group import LazyGroup, Table
 from discomputify_core.cli.output import note, safe_streams
-from discomputify_core.errors import DiscomputifyError
+from discomputify_core.errors import DiscomputifyError, DiskError
 
 PROGRAM = "discomputify"
 INTERRUPTED = 130
+#: What writing to a full disk gives.
+_FULL = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
 #: What a shell shows for a program whose reader went away.
 READER_GONE = 141
 
@@ -78,6 +81,9 @@ def guarded(action: Callable[[], object]) -> int:
     except Exception as error:  # nothing else may end a command: the user is told, and by a sentence
         if isinstance(error, BrokenPipeError) and _reader_gone():
             return READER_GONE
+        if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
+            note(f"error: What this command prints cannot be written: {error.strerror}.")
+            return DiskError.exit_code
         _trace()
         note(f"This is a bug in {PROGRAM} {__version__}, please report it: {_told(error)}")
         return 1

@@ -32,7 +32,7 @@ class Display:
         self._upload: TaskID | None = None
         self._parts: TaskID | None = None
         self._last_line = ""
-        self._last_at = 0.0
+        self._last_at = clock.now()
 
     def __enter__(self) -> Display:
         if not self._quiet and sys.stderr.isatty():
@@ -90,7 +90,9 @@ class Display:
             ended = parts.done + parts.failed + parts.stopped + status.progress * (parts.running + parts.placed)
             self._bars.update(self._parts, completed=ended, said=said if parts.running else status.reason or said)
             return
+        if status.ended:  # the command's own last words say it
+            return
         line = said if parts.running or parts.placed or not status.reason else f"{said}; {status.reason}"
-        if line != self._last_line and (status.ended or clock.now() - self._last_at >= LINE_GAP):
+        if line != self._last_line and clock.now() - self._last_at >= LINE_GAP:
             self._last_line, self._last_at = line, clock.now()
             self.say(line)

@@ -13,7 +13,7 @@ from discomputify_core.cluster.why import size
 from discomputify_core.model.job import JobStatus, PartCounts
 from discomputify_core.model.node import NodeStatus
 
-__all__ = ["counts_line", "job_lines", "node_rows", "plain", "size"]
+__all__ = ["counted", "counts_line", "job_lines", "node_rows", "plain", "size"]
 
 
 def plain(value: Any) -> Any:
@@ -27,6 +27,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
     return value
+
+
+def counted(count: int, what: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def counts_line(parts: PartCounts) -> str:
@@ -54,7 +59,7 @@ def job_lines(status: JobStatus) -> Iterable[str]:
         yield f"  ended      {when(status.ended_at)} ({status.ended_at - status.submitted_at:.1f} s)"
     if status.nodes:
         yield "  done on    " + ", ".join(f"{name}: {count}" for name, count in sorted(status.nodes.items()))
-    if status.note or status.progress:
+    if not status.ended and (status.note or status.progress):
         yield f"  progress   {status.progress:.0%} {status.note}".rstrip()
     for warning in status.warnings:
         yield f"  warning    {warning}"

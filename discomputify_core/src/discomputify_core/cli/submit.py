@@ -15,15 +15,15 @@ import click
 from discomputify_core.cli import common
 from discomputify_core.cli.output import note, say, say_json
 from discomputify_core.cli.progress import Display
-from discomputify_core.cli.shown import counts_line, failure_lines, plain, size
+from discomputify_core.cli.shown import counted, counts_line, failure_lines, plain, size
 from discomputify_core.cli.values import LocalCommand, NeedType, SizeType, VariableType
 from discomputify_core.client.client import NEEDED, Client
-from discomputify_core.client.fetching import prepare
+from discomputify_core.client.home import look
 from discomputify_core.client.results import Submitted
 from discomputify_core.edge import clock
 from discomputify_core.edge.opening import Loaded
 from discomputify_core.edge.trees import Plan
-from discomputify_core.errors import BadInput, DiscomputifyError, NoSuchJob
+from discomputify_core.errors import BadInput, DiscomputifyError, JobForgotten, NoSuchJob
 from discomputify_core.model.files import Entry
 from discomputify_core.model.ids import check_parts, check_process_id
 from discomputify_core.model.inputs import check_inputs
@@ -169,7 +169,8 @@ async def _until_terminated(work: Coroutine[object, object, int]) -> int:
 
 
 async def _submit(client: Client, options: Options) -> int:
-    await asyncio.to_thread(prepare, options.out / options.process_id, look_only=True)
+    if not options.detach:
+        await asyncio.to_thread(look, options.out / options.process_id)
     with Display(quiet=options.as_json) as display:
         submitted = await _upload(client, options, display)
         if options.detach:
@@ -181,7 +182,7 @@ async def _submit(client: Client, options: Options) -> int:
         say_json({**plain(status), "upload": upload})
     elif options.detach:
         pid = status.process_id
-        say(f"{pid}: accepted, {status.parts.total} parts. Watch it: discomputify wait {pid}")
+        say(f"{pid}: accepted, {counted(status.parts.total, 'part')}. Watch it: discomputify wait {pid}")
     else:
         _summary(status, options)
     return 0 if options.detach or status.state is JobState.DONE else 1
@@ -207,7 +208,8 @@ async def _upload(client: Client, options: Options, display: Display) -> Submitt
     if len(submitted.ignored) > 5:
         display.say(f"left out: {len(submitted.ignored) - 5} more (--plan lists them)")
     display.say(
-        f"{options.process_id}: {submitted.status.parts.total} parts; {up.files} files ({size(up.bytes)}), "
+        f"{options.process_id}: {counted(submitted.status.parts.total, 'part')}; "
+        f"{counted(up.files, 'file')} ({size(up.bytes)}), "
         f"sent {up.blobs_sent} ({size(up.bytes_sent)})"
     )
     return submitted
@@ -223,8 +225,10 @@ async def _watch(client: Client, options: Options, display: Display, submitted: 
         done, _ = await asyncio.wait([fetching, waiting], return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             task.result()
+        if fetching.result().replaced:
+            display.say(f"{fetching.result().folder}: outputs of an earlier job of that id were removed")
         return waiting.result()
-    except NoSuchJob:  # cleared by somebody, or the master was started again: nothing goes on
+    except (JobForgotten, NoSuchJob):  # cleared by somebody, or the master was started again: nothing goes on
         raise
     except DiscomputifyError:
         if not options.embedded:
@@ -255,7 +259,7 @@ async def _plan(client: Client, options: Options) -> int:
         say_json(_plan_data(plan))
         return 0
     for kind, paths in (("new", plan.new), ("known", plan.known)):
-        say(f"{kind}: {len(paths)} files, {size(sum(entry.size for entry in paths))}")
+        say(f"{kind}: {counted(len(paths), 'file')}, {size(sum(entry.size for entry in paths))}")
         for entry in paths[:20]:
             say(f"  {entry.path}  {size(entry.size)}")
         if len(paths) > 20:

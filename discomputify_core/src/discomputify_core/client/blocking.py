@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from discomputify_core.client.client import Client
 from discomputify_core.client.results import Fetched, Submitted
+from discomputify_core.errors import ChannelClosed
 from discomputify_core.interfaces.files import Moved, StoreStatus
 from discomputify_core.model.job import AttemptReport, JobStatus, Request
 from discomputify_core.model.message import MasterInfo, Sentence
@@ -66,6 +67,9 @@ class BlockingClient:
             self._loop.close()
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if self._loop.is_closed():
+            coroutine.close()
+            raise ChannelClosed("This client was closed; make a new one.", reason="closed by this side")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()

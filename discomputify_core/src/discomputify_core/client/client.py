@@ -24,7 +24,15 @@ from discomputify_core.edge.connect import Connection, hello, master_address
 from discomputify_core.edge.ignore import matcher
 from discomputify_core.edge.opening import Loaded, need_conf
 from discomputify_core.edge.weights import check_job
-from discomputify_core.errors import BadInput, DiscomputifyError, DiskError, JobExists, NoSuchJob, Unreachable
+from discomputify_core.errors import (
+    BadInput,
+    DiscomputifyError,
+    DiskError,
+    JobExists,
+    JobForgotten,
+    NoSuchJob,
+    Unreachable,
+)
 from discomputify_core.interfaces.files import Blob, FileStore, Moved, StoreStatus
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.files import check_digest
@@ -274,12 +282,25 @@ class Client:
         Args:
             since: a version that was seen already.
             until: a time of this process's clock (``edge.clock.now``) at which to stop.
+
+        Raises:
+            NoSuchJob: there is none of that id.
+            JobForgotten: there is none any more.
         """
         pid = check_process_id(process_id)
         seen = since
         while True:
             hold = WATCH if until is None else min(WATCH, max(until - clock.now(), 0.0))
-            status = await self._ask("job.watch", Watch(pid, seen, hold), JobStatus, hold)
+            try:
+                status = await self._ask("job.watch", Watch(pid, seen, hold), JobStatus, hold)
+            except NoSuchJob as gone:
+                if seen < 0:
+                    raise
+                raise JobForgotten(
+                    f"The master does not know '{pid}' any more: somebody cleared it, or the master was started again, "
+                    f"which in this release ends its jobs. Submit it again.",
+                    process_id=pid,
+                ) from gone
             if status.version > seen or status.ended:
                 seen = status.version
                 yield status

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from discomputify_core.client import home
 from discomputify_core.client.results import Fetched
 from discomputify_core.edge import trees
 from discomputify_core.errors import BadInput, DiskError
@@ -34,14 +33,16 @@ class Fetching:
         self._moved = moved
         self.folder = out / status.process_id
         self._parts = self._files = self._bytes = 0
+        #: Whether outputs of an earlier job of that id had to make room.
+        self.replaced = False
 
     def result(self) -> Fetched:
         """What was fetched."""
-        return Fetched(str(self.folder), self._parts, self._files, self._bytes)
+        return Fetched(str(self.folder), self._parts, self._files, self._bytes, self.replaced)
 
     async def run(self, part: int | None, follow: bool) -> None:
         """Fetch one part, or all that are done; with *follow* until the job has ended."""
-        await asyncio.to_thread(prepare, self.folder)
+        self.replaced = await asyncio.to_thread(home.prepare, self.folder, self._status)
         if part is not None:
             await self._fetch_all([await self._one(part)])
             return
@@ -130,38 +131,6 @@ class Fetching:
                 blobs.append(Blob(Digest(entry.digest), entry.size, target))
         if blobs:
             await self._store.get(self._status.process_id, blobs, self._moved)
-
-
-def prepare(folder: Path, look_only: bool = False) -> None:
-    """Make *folder* the home of a job's outputs; with *look_only* only find out whether it could be.
-
-    Raises:
-        BadInput: it holds something else, which a fetch would mix with outputs.
-        DiskError: it cannot be made.
-    """
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise BadInput(f"'{folder}' is a file; outputs would go into a folder of that name. Choose another --out.")
-        if folder.is_dir() and not (folder / trees.JOB_MARK).exists() and any(folder.iterdir()):
-            raise BadInput(
-                f"The folder '{folder}' exists and does not hold outputs of an earlier fetch. "
-                f"Choose another --out or another process id."
-            )
-        if look_only:
-            _check_writable(folder)
-            return
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
-        (folder / trees.JOB_MARK).touch()
-    except OSError as error:
-        raise DiskError(f"Outputs cannot be written to '{folder}': {error.strerror}.", path=str(folder)) from error
-
-
-def _check_writable(folder: Path) -> None:
-    near = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not near.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(near))
-    if not os.access(near, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, f"nothing can be written in '{near}'", str(near))
 
 
 def _write_empty(path: Path) -> None:

@@ -40,3 +40,5 @@ class Fetched:
     parts: int
     files: int
     bytes: int
+    #: Whether fetched outputs of an earlier job of the same id were removed there first.
+    replaced: bool = False

@@ -8,7 +8,7 @@ from discomputify_core.errors import BadInput
 from discomputify_core.model.ids import attempt_id
 from discomputify_core.model.job import AttemptReport, JobStatus, PartOutput, PartState
 from discomputify_core.model.message import Outputs
-from discomputify_core.model.node import NodeFacts, NodeStatus
+from discomputify_core.model.node import NodeFacts, NodeLoad, NodeStatus
 
 
 def job_status(state: State, job: Job) -> JobStatus:
@@ -40,7 +40,7 @@ def warnings(job: Job) -> list[str]:
     if job.strays:
         names = ", ".join(sorted(job.strays)[:5]) + (", …" if len(job.strays) > 5 else "")
         found.append(
-            f"parts left new files outside {job.spec.output_path}, which are not fetched: {names} "
+            f"parts left new or changed files outside {job.spec.output_path}, which are not fetched: {names} "
             f"(write them under {job.spec.output_path}, or submit with --collect PATTERN)"
         )
     pythons = {python: name for name, (python, _) in job.ran_on.items()}
@@ -123,7 +123,7 @@ def _node_status(state: State, node: Node) -> NodeStatus:
         state="lost" if node.state == "cut" else node.state,
         slots=facts.slots,
         running=len(node.attempts),
-        load=node.load,
+        load=node.load if node.live else NodeLoad(),
         address=node.address,
         reason=node_sentence(state, node),
         facts=facts,

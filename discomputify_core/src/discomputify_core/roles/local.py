@@ -18,8 +18,9 @@ import attrs
 from discomputify_core.edge import clock
 from discomputify_core.edge.machine import usable_cpus
 from discomputify_core.edge.opening import Loaded, equip
-from discomputify_core.errors import DiskError
+from discomputify_core.errors import DiscomputifyError, DiskError
 from discomputify_core.model.conf import Conf, Count, Host, Key, Place, Port, Size
+from discomputify_core.roles.node.disk import FolderLock
 from discomputify_core.roles.starting import Role, master_role, node_role, service_role
 
 log = logging.getLogger("discomputify.local")
@@ -27,6 +28,8 @@ log = logging.getLogger("discomputify.local")
 #: Kinds of plugins that all roles together use.
 NEEDED = ("transport", "store", "scheduler")
 HOST = "127.0.0.1"
+#: How names of temporary folders of embedded clusters begin.
+PREFIX = "discomputify-local-"
 #: Seconds that the node has to join its own master.
 JOIN = 20.0
 
@@ -45,6 +48,7 @@ class LocalCluster:
         self._like = like
         self._nodes = nodes
         self._folder: Path | None = None
+        self._lock: FolderLock | None = None
         self._roles: list[Role] = []
 
     async def __aenter__(self) -> Loaded:
@@ -59,8 +63,11 @@ class LocalCluster:
         await self._end()
 
     async def _start(self) -> Loaded:
+        await asyncio.to_thread(sweep, Path(tempfile.gettempdir()))
         try:
-            self._folder = Path(tempfile.mkdtemp(prefix="discomputify-"))
+            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self._lock = FolderLock(self._folder, "TMPDIR")
+            self._lock.take()
         except OSError as error:
             raise DiskError(
                 f"No temporary folder can be made in '{tempfile.gettempdir()}': {error.strerror}.",
@@ -112,9 +119,28 @@ class LocalCluster:
                     log.exception("ending the embedded %s failed", role.name)
         finally:
             self._roles.clear()
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
             if self._folder is not None:
                 await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
                 self._folder = None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what embedded clusters left in *folder* that were killed before they could tidy up."""
+    for left in folder.glob(PREFIX + "*"):
+        if not (left / "lock").is_file():  # being made just now, or not a cluster's
+            continue
+        lock = FolderLock(left, "TMPDIR")
+        try:
+            lock.take()
+        except DiscomputifyError:  # its cluster is alive, or it is another user's
+            continue
+        try:
+            shutil.rmtree(left, ignore_errors=True)
+        finally:
+            lock.release()
 
 
 def _at(loaded: Loaded, **ports: Port) -> Loaded:

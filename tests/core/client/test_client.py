@@ -1,0 +1,240 @@
+"""The client against a real cluster: what it refuses, what it gives, how long it waits."""
+
+import asyncio
+import getpass
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from discomputify_core.client import client as module
+from discomputify_core.client.client import Client
+from discomputify_core.edge import clock
+from discomputify_core.errors import BadInput, JobExists, NoSuchJob, Unreachable
+from discomputify_core.model.job import JobState, JobStatus
+from discomputify_testkit.running import run
+
+WAITS = """
+import pathlib, time
+print("begun", flush=True)
+while not pathlib.Path({go!r}).exists():
+    time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "program"
+    place.mkdir()
+    (place / "main.py").write_text("import sys; open('OUTPUT_PATH/n', 'w').write(sys.argv[1])", encoding="utf-8")
+    return place
+
+
+def test_submit_wait_fetch_clear(running_cluster: Any, folder: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            seen: list[JobStatus] = []
+            moved: list[int] = []
+            submitted = await client.submit(folder, process_id="c-all", moved=moved.append)
+            assert submitted.status.parts.total == 2  # the cluster's slots
+            assert submitted.upload.blobs_sent == 1
+            assert submitted.upload.bytes == sum(moved)
+            status = await client.wait("c-all", 30, seen.append)
+            assert status.state is JobState.DONE
+            assert seen[-1] == status
+            assert [s.version for s in seen] == sorted({s.version for s in seen})
+            fetched = await client.fetch("c-all", tmp_path / "out")
+            assert (fetched.parts, fetched.files, fetched.bytes) == (2, 2, 2)
+            again = await client.fetch("c-all", tmp_path / "out", part=2)
+            assert again.parts == 1
+            assert (tmp_path / "out/c-all/logs/1.out").read_bytes() == b""
+            assert "c-all" in [job.process_id for job in await client.jobs()]
+            assert (await client.why("c-all")).text == "c-all is done: all 2 parts are done"
+            await client.clear("c-all")
+            with pytest.raises(NoSuchJob, match="c-all"):
+                await client.status("c-all")
+
+    run(main(), 60)
+
+
+def test_an_unchanged_program_is_not_sent_again_and_a_plan_says_so(running_cluster: Any, folder: Path) -> None:
+    (folder / "data.txt").write_text("first", encoding="utf-8")
+    (folder / "discomputify_conf.json").write_text("{}", encoding="utf-8")
+
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            plan = await client.plan(folder)
+            assert "data.txt" in {entry.path for entry in plan.new}
+            assert [each.path for each in plan.ignored] == ["discomputify_conf.json"]
+            await client.submit(folder, 1, process_id="c-first")
+            second = await client.submit(folder, 1, process_id="c-second")
+            assert (second.upload.files, second.upload.blobs_sent, second.upload.bytes_sent) == (2, 0, 0)
+            (folder / "data.txt").write_text("edited", encoding="utf-8")
+            third = await client.submit(folder, 1, process_id="c-third")
+            assert (third.upload.blobs_sent, third.upload.bytes_sent) == (1, 6)
+            for name in ("c-first", "c-second", "c-third"):
+                await client.wait(name, 30)
+
+    run(main(), 60)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"parts": 0}, "--parts 0"),
+        ({"process_id": "a b"}, "PROCESS_ID"),
+        ({"inputs": "everything"}, "allowed are 'all', 'lazy'"),
+        ({"args": ["\udcff"]}, "not valid text"),
+        ({"args": ["x" * 500_000]}, "into a file"),
+        ({"attempts": 0}, "at least one attempt"),
+    ],
+)
+def test_what_cannot_be_a_job_is_refused_before_anything_is_sent(
+    running_cluster: Any, folder: Path, more: dict[str, Any], said: str
+) -> None:
+    arguments = {"parts": 1, "process_id": "c-bad", **more}
+
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            with pytest.raises(BadInput, match=said):
+                await client.submit(folder, moved=lambda count: pytest.fail("it was sent"), **arguments)
+
+    run(main())
+
+
+def test_a_used_process_id_is_refused_and_says_how_to_free_it(running_cluster: Any, folder: Path) -> None:
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            await client.submit(folder, 3, process_id="c-used")
+            await client.wait("c-used", 30)
+            with pytest.raises(JobExists, match=r"3 parts that is done.*discomputify clear c-used$"):
+                await client.submit(folder, 1, process_id="c-used")
+
+    run(main(), 60)
+
+
+def test_a_folder_without_a_program_is_refused(running_cluster: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            for place in (tmp_path, tmp_path / "missing"):
+                with pytest.raises(BadInput, match=str(place.name)):
+                    await client.submit(place, 1)
+
+    run(main())
+
+
+def test_waiting_has_a_deadline_and_stopping_ends_the_job(running_cluster: Any, folder: Path, tmp_path: Path) -> None:
+    (folder / "main.py").write_text(WAITS.format(go=str(tmp_path / "go")), encoding="utf-8")
+
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            await client.submit(folder, 1, process_id="c-stop")
+            pieces = client.logs("c-stop", 1, follow=True)
+            while (first := await anext_or_retry(pieces)) is None:
+                pieces = client.logs("c-stop", 1, follow=True)
+            assert first.split() == [b"begun"]
+            began = clock.now()
+            status = await client.wait("c-stop", 0.2)
+            assert not status.ended
+            assert 0.2 <= clock.now() - began < 5
+            with pytest.raises(BadInput, match="stop it first"):
+                await client.clear("c-stop")
+            with pytest.raises(BadInput, match="nothing to fetch yet"):
+                await client.fetch("c-stop", tmp_path / "out", part=1)
+            stopped = await client.stop("c-stop")
+            assert (stopped.state, stopped.parts.stopped) == (JobState.STOPPED, 1)
+            assert await client.stop("c-stop") == stopped
+
+    async def anext_or_retry(pieces: Any) -> bytes | None:
+        try:
+            piece: bytes = await pieces.__anext__()
+            return piece
+        except BadInput:  # not tried yet
+            await asyncio.sleep(0.01)
+            return None
+
+    run(main(), 60)
+
+
+def test_a_fetch_that_follows_ends_with_the_job(running_cluster: Any, folder: Path, tmp_path: Path) -> None:
+    (folder / "main.py").write_text(
+        "import sys\nopen('OUTPUT_PATH/n', 'w').close()\nsys.exit(3 if sys.argv[1] == '2' else 0)", encoding="utf-8"
+    )
+
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            await client.submit(folder, 3, process_id="c-follow", attempts=1)
+            fetched = await client.fetch("c-follow", tmp_path / "out", follow=True)
+            assert (fetched.parts, fetched.files) == (2, 2)
+            status = await client.status("c-follow")
+            assert (status.state, status.parts.failed) == (JobState.FAILED, 1)
+            assert sorted(each.name for each in (tmp_path / "out/c-follow").iterdir() if each.name[0] != ".") == [
+                "c-follow_1_3",
+                "c-follow_3_3",
+                "logs",
+            ]
+            assert (tmp_path / "out/c-follow/logs/2.err").exists()
+
+    run(main(), 60)
+
+
+def test_streams_have_names(running_cluster: Any) -> None:
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            with pytest.raises(BadInput, match="'out' and 'err'"):
+                await client.logs("job", 1, stream="both").__anext__()
+
+    run(main())
+
+
+def test_a_cluster_that_is_not_there_is_told_soon(
+    running_cluster: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_CONTACT", 0.5)
+    values = json.loads(running_cluster.conf.read_text(encoding="utf-8"))
+    conf = tmp_path / "discomputify_conf.json"
+    conf.write_text(json.dumps({**values, "MASTER_PORT": 1}), encoding="utf-8")
+
+    async def main() -> None:
+        async with Client.from_conf(conf) as client:
+            with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
+                await client.submit(folder, 1)
+
+    run(main(), 20)
+
+
+def test_a_client_that_was_closed_can_be_closed_again(running_cluster: Any) -> None:
+    async def main() -> None:
+        client = Client.from_conf(running_cluster.conf)
+        await client.info()
+        await client.close()
+        await client.close()
+
+    run(main())
+
+
+def test_who_asks_is_text_whatever_the_account_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(getpass, "getuser", lambda: "m\udcffller")
+    assert module._user_at_host().startswith("m?ller@")
+
+    def nobody() -> str:
+        raise KeyError("uid 4711")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert module._user_at_host().startswith("unknown@")
+
+
+def test_python_of_the_node_is_told(running_cluster: Any) -> None:
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            (brief,) = await client.nodes()
+            (whole,) = await client.nodes(packages=True)
+            assert brief.facts is not None
+            assert whole.facts is not None
+            assert whole.facts.interpreter == sys.executable
+            assert "attrs" in whole.facts.packages
+            assert not brief.facts.packages
+
+    run(main())
