@@ -277,7 +277,7 @@ def test_what_does_not_fit_is_not_placed_and_why_says_so() -> None:
     driver = Driver(facts("one", 8))
     driver.submit(8, request=Request(memory=4 << 30))
     assert len(driver.starts) == 2
-    assert "4.3 GB of free memory" in why.why_job(driver.cluster.state, driver.job)
+    assert "4.0 GiB of free memory" in why.why_job(driver.cluster.state, driver.job)
     driver.submit(1, "gpu", request=Request(needs={"gpu": 1}))
     text = why.why_job(driver.cluster.state, driver.cluster.job(ProcessId("gpu")))
     assert "no node could ever run one" in text

@@ -9,7 +9,7 @@ import click
 from discomputify_core.cli import common, doctoring
 from discomputify_core.cli.jobs import as_json, with_client
 from discomputify_core.cli.output import say, say_json, table
-from discomputify_core.cli.shown import node_rows, plain, size
+from discomputify_core.cli.shown import memory_size, node_rows, plain, size
 from discomputify_core.cli.values import job_and_part
 from discomputify_core.client.client import Client
 from discomputify_core.errors import NoSuchJob
@@ -39,7 +39,7 @@ def _details(node: NodeStatus) -> None:
         return
     has = ", ".join(f"{count} {name}" for name, count in facts.resources.items()) or "none"
     say(f"\n{node.name}")
-    say(f"  system     {facts.os} {facts.architecture}, {facts.slots} slots, {size(facts.memory)} of memory")
+    say(f"  system     {facts.os} {facts.architecture}, {facts.slots} slots, {memory_size(facts.memory)} of memory")
     say(f"  resources  {has}")
     say(f"  cache      {size(facts.cache_limit)}")
     say(f"  python     {facts.python} at {facts.interpreter}")

@@ -9,11 +9,11 @@ from typing import Any
 
 import attrs
 
-from discomputify_core.cluster.why import size
+from discomputify_core.cluster.why import memory_size, size
 from discomputify_core.model.job import JobStatus, PartCounts
 from discomputify_core.model.node import NodeStatus
 
-__all__ = ["counted", "counts_line", "job_lines", "node_rows", "plain", "size"]
+__all__ = ["counted", "counts_line", "job_lines", "memory_size", "node_rows", "plain", "size"]
 
 
 def plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from discomputify_core.cluster.state import Job, Node, State
 from discomputify_core.model.job import JobSpec, PartState
@@ -10,13 +10,22 @@ from discomputify_core.model.view import fits
 
 
 def size(count: int) -> str:
-    """*count* bytes for people: ``1.5 GB``."""
+    """*count* bytes of files for people, as disks are sold: ``1.5 GB``."""
+    return _in_units(count, 1000, ("B", "kB", "MB", "GB", "TB"))
+
+
+def memory_size(count: int) -> str:
+    """*count* bytes of memory for people, in the units of ``--memory``: ``1.5 GiB``."""
+    return _in_units(count, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
+
+
+def _in_units(count: int, base: int, units: Sequence[str]) -> str:
     value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
+    for unit in units[:-1]:
+        if value < base:
+            return f"{value:.0f} {unit}" if unit == units[0] else f"{value:.1f} {unit}"
+        value /= base
+    return f"{value:.1f} {units[-1]}"
 
 
 def why_job(state: State, job: Job, waits: Mapping[str, str] | None = None) -> str:
@@ -63,7 +72,7 @@ def _never(spec: JobSpec, node: Node) -> str:
     if request.cpus > facts.slots:
         return f"a part needs {request.cpus} CPUs, {node.name} has {facts.slots}"
     if request.memory > facts.memory:
-        return f"a part needs {size(request.memory)} of memory, {node.name} has {size(facts.memory)}"
+        return f"a part needs {memory_size(request.memory)} of memory, {node.name} has {memory_size(facts.memory)}"
     for name, count in request.needs.items():
         has = facts.resources.get(name, 0)
         if count > has:
@@ -82,7 +91,7 @@ def _lacking(spec: JobSpec, node: Node) -> str:
     if request.cpus > node.free_cpus:
         return "a free slot" if request.cpus == 1 else f"{request.cpus} free CPUs"
     if request.memory > node.free_memory:
-        return f"{size(request.memory)} of free memory"
+        return f"{memory_size(request.memory)} of free memory"
     for name, count in request.needs.items():
         if count > node.free_resources.get(name, 0):
             return f"{count} free {name}"

@@ -91,8 +91,11 @@ class Dial:
         Raises:
             Unreachable, KeysDiffer, VersionsDiffer, Refused: see :meth:`Transport.dial`.
         """
+        running = asyncio.ensure_future(self._run(timeout))
+        # A caller that is cancelled in the very turn in which it fails does not look at why.
+        running.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
-            return await asyncio.wait_for(self._run(timeout), timeout)
+            return await asyncio.wait_for(running, timeout)
         except asyncio.TimeoutError:
             raise Unreachable(
                 f"{self.role} at {self.address} did not answer within {round(timeout, 1):g} s ({self._stage}). "

@@ -154,7 +154,7 @@ def test_a_restarted_master_knows_no_job_and_nodes_end_its_parts(small: Small, t
             watching = asyncio.ensure_future(client.wait("job"))
             await first.close()
             second = await cluster.master()
-            with pytest.raises(JobError, match="know.* 'job'"):
+            with pytest.raises(JobError, match=r"know.* 'job'"):
                 await within(20, watching)
             await until(lambda: "n1" in second.desks and not node._attempts)
             await client.submit(cluster.program(WRITES), 3, process_id="next")
