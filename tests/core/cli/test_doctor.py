@@ -68,8 +68,8 @@ def test_another_key(cli: Cli, running_cluster: Any, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("disk", "verdict", "said"),
     [
-        ({"network": True}, "wrong", "a network file system"),
-        ({"memory": True}, "note", "gone after a reboot"),
+        ({"kind": "nfs4"}, "wrong", "a network file system"),
+        ({"kind": "tmpfs"}, "note", "gone after a reboot"),
         ({"free": 1000}, "wrong", "nearly full"),
         ({}, "ok", "free of"),
     ],
@@ -85,6 +85,5 @@ def test_disks(
     assert bool(about["fix"]) is (verdict != "ok")
 
 
-def made_disk(**changes: Any) -> Disk:
-    values = {"free": 10**12, "total": 2 * 10**12, "kind": "ext4", "network": False, "memory": False}
-    return Disk(**{name: value for name, value in {**values, **changes}.items()})
+def made_disk(kind: str = "ext4", free: int = 10**12) -> Disk:
+    return Disk(kind, "/", free, 2 * 10**12)

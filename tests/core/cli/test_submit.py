@@ -38,7 +38,7 @@ def test_a_job_runs_and_its_outputs_are_here(submit: Cli, folder: Path) -> None:
     assert "s-run: done, 3 of 3 parts done" in answer.out
     texts = [(folder / f"s-run/s-run_{part}_3/n").read_text() for part in (1, 2, 3)]
     assert texts == [f"{part} 3 s-run --flag value" for part in (1, 2, 3)]
-    assert "3 of 3 parts done" in answer.err
+    assert "s-run: 3 parts" in answer.err
     assert "\x1b" not in answer.err
 
 
@@ -64,9 +64,7 @@ def test_a_plan_does_nothing(submit: Cli, folder: Path) -> None:
     assert "main.py" in answer.out.partition("known:")[0]
     assert ".git" in answer.out.partition("ignored:")[2]
     found = submit(place, "--plan", "--json").json()
-    assert [each["path"] for each in found["new"]] == ["INPUT_PATH", "main.py"] or "main.py" in [
-        each["path"] for each in found["new"]
-    ]
+    assert "main.py" in [each["path"] for each in found["new"]]
     assert found["new_bytes"] == (Path(place) / "main.py").stat().st_size
     assert [each.name for each in folder.iterdir()] == ["program"]
 
@@ -111,7 +109,7 @@ def test_a_detached_job_is_watched_and_fetched_later(submit: Cli, cli: Cli, runn
         (["--need", "gpu"], "NAME=COUNT"),
         (["--env", "NAME"], "NAME=VALUE"),
         (["--inputs", "some"], "allowed are 'all', 'lazy'"),
-        (["--local", "-1"], "--local"),
+        (["--local=-1"], "--local"),
         (["--local", "--detach"], "--detach needs a cluster"),
         (["--", "\udcff"], "not valid text"),
         (["--no-such-option"], "No such option"),

@@ -1,5 +1,6 @@
 """Values on the command line that are more than text."""
 
+import contextlib
 from typing import Any
 
 import click
@@ -40,10 +41,8 @@ def test_what_is_no_size(text: str) -> None:
 @given(st.text(max_size=12))
 def test_any_text_is_a_size_or_wrong_usage(text: str) -> None:
     for kind in (SizeType(), NeedType(), VariableType()):
-        try:
+        with contextlib.suppress(click.BadParameter):
             kind.convert(text, None, None)
-        except click.BadParameter as error:
-            assert str(error)
 
 
 def test_needs() -> None:

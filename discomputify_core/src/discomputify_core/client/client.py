@@ -217,12 +217,13 @@ class Client:
         """What would be uploaded of *folder*.
 
         Raises:
-            BadInput: it is missing, empty or has no main.py, or holds what may not be uploaded.
+            BadInput: it is missing, empty or has no main.py, or holds what may not be uploaded, or a file where parts
+            need INPUT_PATH or OUTPUT_PATH.
         """
         conf = self._connection.conf
         used = self._connection.loaded.path
         also = {used: "it is the conf in use"} if used else {}
-        return await asyncio.to_thread(_scan, folder, self.store.hasher, conf.output_path, also)
+        return await asyncio.to_thread(_scan, folder, self.store.hasher, conf.input_path, conf.output_path, also)
 
     async def plan(self, folder: Path | str, process_id: str = "plan") -> trees.Plan:
         """What an upload of *folder* would send, and what it would leave out. Changes nothing."""
@@ -451,9 +452,13 @@ async def _read_file(store: FileStore, process_id: ProcessId, manifest: str, pat
         return await asyncio.to_thread(target.read_bytes)
 
 
-def _scan(folder: Path, hasher: Any, output_path: str, also: Mapping[Path, str]) -> trees.Scan:
+def _scan(
+    folder: Path, hasher: Any, input_path: str, output_path: str, also: Mapping[Path, str]
+) -> trees.Scan:
     trees.check_program(folder)
-    return trees.scan(folder, hasher=hasher, output_path=output_path, also_ignored=also)
+    scan = trees.scan(folder, hasher=hasher, output_path=output_path, also_ignored=also)
+    trees.check_folders(scan.manifest.entries, (input_path, output_path))
+    return scan
 
 
 def _requirements(folder: Path) -> tuple[str, ...]:

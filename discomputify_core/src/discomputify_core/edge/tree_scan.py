@@ -1,18 +1,19 @@
 """A folder of this machine as a tree: its manifest, and the local files behind it. Blocking: runs in threads.
 
-Here: program directories (:func:`scan`) and outputs (:func:`collect`). Not here: stores (trees.py).
+Here: program directories (:func:`scan`), outputs (:func:`collect`), single files (:func:`pick`). Not here: stores
+(trees.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 
 from discomputify_core.edge.ignore import Ignored, IgnoreRules
 from discomputify_core.edge.tree_hash import LocalFile, MakeHasher, hash_file, hash_files
-from discomputify_core.edge.tree_walk import Found, Walk, walk
+from discomputify_core.edge.tree_walk import Found, Walk, single, walk
 from discomputify_core.errors import BadInput, BadPath, FileChanged
 from discomputify_core.interfaces.files import Blob
 from discomputify_core.model.files import Entry, Manifest
@@ -31,7 +32,7 @@ class Scan:
     files: tuple[LocalFile, ...]
     #: What was left out, and why.
     ignored: tuple[Ignored, ...] = ()
-    #: What could not be kept (:func:`collect` only), one sentence each.
+    #: What could not be kept (not of :func:`scan`), one sentence each.
     warnings: tuple[str, ...] = ()
 
     @property
@@ -59,6 +60,22 @@ def check_program(folder: Path) -> None:
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         found = ", ".join(names[:SHOWN]).encode(errors="replace").decode()
         raise BadInput(f"There is no {MAIN} in {folder}; found: {found}{more}.", path=str(folder))
+
+
+def check_folders(entries: Iterable[Entry], folders: Sequence[str]) -> None:
+    """See that a program's tree leaves room for *folders*, which every part needs: INPUT_PATH, OUTPUT_PATH.
+
+    Raises:
+        BadInput: a file stands where one of them, or a folder above it, is needed.
+    """
+    for entry in entries:
+        for name in folders:
+            if not entry.folder and (name + "/").startswith(entry.path + "/"):
+                raise BadInput(
+                    f"The program has a file {entry.path!r} where the folder {name!r} is needed. Rename it, or set "
+                    "another INPUT_PATH or OUTPUT_PATH in the conf.",
+                    path=entry.path,
+                )
 
 
 def scan(
@@ -117,6 +134,21 @@ def collect(folder: Path, *, hasher: MakeHasher, prefix: str = "", skip: Callabl
         raise together(changing)
     warnings = tuple(str(problem) for problem in problems)
     return Scan(folder, _manifest(files, walked.empty_folders), tuple(files), warnings=warnings)
+
+
+def pick(folder: Path, paths: Iterable[str], *, hasher: MakeHasher, prefix: str) -> Scan:
+    """Read the files *paths* of a folder, by the rules of :func:`collect`; what cannot be kept is a warning."""
+    found: list[Found] = []
+    problems: list[BadInput] = []
+    for path in paths:
+        try:
+            found.append(single(folder, path, f"{prefix}/"))
+        except BadPath as problem:
+            problems.append(problem)
+    hashed = hash_files(found, hasher)
+    files = [each for each in hashed if isinstance(each, LocalFile)]
+    problems += (each for each in hashed if isinstance(each, BadInput))
+    return Scan(folder, _manifest(files, ()), tuple(files), warnings=tuple(map(str, problems)))
 
 
 def local_file(local: Path, path: str, hasher: MakeHasher) -> LocalFile:

@@ -51,6 +51,24 @@ def walk(folder: Path, skip: Skip, prefix: str = "") -> Walk:
     return _Walker(folder, skip, prefix).walk()
 
 
+def single(folder: Path, path: str, prefix: str = "") -> Found:
+    """The one file *path* below *folder*, by the rules of :func:`walk`; links to folders are not followed.
+
+    Raises:
+        BadPath: it cannot be part of a tree; says why.
+    """
+    local = folder / path
+    try:
+        _check_name(path, prefix)
+        _, mode = _behind(local, folder.resolve())
+        if stat.S_ISDIR(mode):
+            raise _Problem(f"{local} is a link to a folder, which is not followed")
+        _check_kind(local, mode)
+    except _Problem as problem:
+        raise _bad_path(path, problem) from None
+    return Found(prefix + path, local)
+
+
 @attrs.frozen
 class _Folder:
     path: str
@@ -135,29 +153,54 @@ class _Walker:
         is_folder = stat.S_ISDIR(mode)
         if self._skip(path, local, is_folder, target):
             return None
-        check_path(self._prefix + path)
-        if not is_folder and not stat.S_ISREG(mode):
-            raise _Problem(f"{local} is {_kind(mode)}, which cannot be part of a tree")
+        _check_name(path, self._prefix)
+        if not is_folder:
+            _check_kind(local, mode)
         return local, is_folder
 
     def _followed(self, local: Path, facts: os.stat_result) -> tuple[int, str]:
         """Type of *local*, behind a link if it is one, and where in the tree that leads."""
-        if not stat.S_ISLNK(facts.st_mode) and getattr(facts, "st_reparse_tag", 0) != _JUNCTION:
+        if not is_link(facts):
             return facts.st_mode, ""
-        try:
-            real = local.resolve(strict=True)
-            mode = real.stat().st_mode
-        except FileNotFoundError:
-            raise _Problem(f"The link {local} leads nowhere: there is no {_target(local)}") from None
-        except (OSError, RuntimeError):  # a circle of links is a RuntimeError up to Python 3.12
-            raise _Problem(f"The link {local} cannot be followed to {_target(local)}") from None
-        if real != self._real and self._real not in real.parents:
-            raise _Problem(f"The link {local} leads out of the folder, to {_target(local)}")
+        real, mode = _behind(local, self._real)
         return mode, real.relative_to(self._real).as_posix()
 
     def _note(self, path: str, problem: _Problem) -> None:
-        text = str(problem).encode(errors="backslashreplace").decode()
-        self._problems.append(BadPath(f"{text}.", path=path.encode(errors="replace").decode() or "."))
+        self._problems.append(_bad_path(path, problem))
+
+
+def is_link(facts: os.stat_result) -> bool:
+    """Whether *facts*, of an ``lstat``, are of a link, or of a folder of Windows that is really another one."""
+    return stat.S_ISLNK(facts.st_mode) or getattr(facts, "st_reparse_tag", 0) == _JUNCTION
+
+
+def _check_name(path: str, prefix: str) -> None:
+    check_path(path)  # whoever takes the prefix off again needs a path, too
+    check_path(prefix + path)
+
+
+def _check_kind(local: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise _Problem(f"{local} is {_kind(mode)}, which cannot be part of a tree")
+
+
+def _behind(local: Path, root: Path) -> tuple[Path, int]:
+    """Where *local* really is, which has to be inside *root*, and its type."""
+    try:
+        real = local.resolve(strict=True)
+        mode = real.stat().st_mode
+    except FileNotFoundError:
+        raise _Problem(f"The link {local} leads nowhere: there is no {_target(local)}") from None
+    except (OSError, RuntimeError):  # a circle of links is a RuntimeError up to Python 3.12
+        raise _Problem(f"The link {local} cannot be followed to {_target(local)}") from None
+    if real != root and root not in real.parents:
+        raise _Problem(f"The link {local} leads out of the folder, to {_target(local)}")
+    return real, mode
+
+
+def _bad_path(path: str, problem: _Problem) -> BadPath:
+    text = str(problem).encode(errors="backslashreplace").decode()
+    return BadPath(f"{text}.", path=path.encode(errors="replace").decode() or ".")
 
 
 def _target(link: Path) -> str:

@@ -14,7 +14,7 @@ import attrs
 from discomputify_core.edge.ignore import JOB_MARK, Ignored
 from discomputify_core.edge.tree_download import download
 from discomputify_core.edge.tree_hash import LocalFile
-from discomputify_core.edge.tree_scan import Scan, check_program, collect, local_file, scan
+from discomputify_core.edge.tree_scan import Scan, check_folders, check_program, collect, local_file, pick, scan
 from discomputify_core.errors import BlobDamaged, BlobMissing, FileChanged
 from discomputify_core.interfaces.files import Blob, FileStore, Moved
 from discomputify_core.model.files import Digest, Entry
@@ -27,10 +27,12 @@ __all__ = [
     "Plan",
     "Scan",
     "Uploaded",
+    "check_folders",
     "check_program",
     "collect",
     "download",
     "local_file",
+    "pick",
     "plan",
     "scan",
     "upload",

@@ -1,7 +1,7 @@
 """One attempt on its computing node: files in place, program run, outputs committed, outcome told.
 
 Here: the order of these steps and what each failure means. Not here: how a step is done (workspace.py, runner.py,
-edge/trees.py), talking to the master (computing.py).
+keeping.py, committing.py), talking to the master (computing.py).
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from pathlib import Path
 
 import attrs
 
-from discomputify_core.edge import clock, trees
+from discomputify_core.edge import clock
 from discomputify_core.errors import DiscomputifyError, Unreachable
-from discomputify_core.interfaces.files import Blob, FileStore
-from discomputify_core.model.files import Entry, Manifest
+from discomputify_core.interfaces.files import FileStore
+from discomputify_core.model.files import Manifest
 from discomputify_core.model.job import End, JobSpec, Outcome
 from discomputify_core.model.message import Progress, Start
 from discomputify_core.model.node import NodeFacts
 from discomputify_core.roles.node.agent_server import AgentServer
 from discomputify_core.roles.node.cache import BlobCache
+from discomputify_core.roles.node.committing import Commits
 from discomputify_core.roles.node.diagnose import diagnose
 from discomputify_core.roles.node.environment import command, environment
+from discomputify_core.roles.node.keeping import Kept, keep
 from discomputify_core.roles.node.part_agent import PartAgent
-from discomputify_core.roles.node.reports import Reports
+from discomputify_core.roles.node.reports import Reports, modest
 from discomputify_core.roles.node.workspace import Left, Workspace, stage
 from discomputify_core.roles.runner.launch import Exit, Launch
 from discomputify_core.roles.runner.runner import Runner
 
 log = logging.getLogger("discomputify.node")
 
-#: Seconds for which a store that does not answer is asked again before an attempt is given up.
-STORE_PATIENCE = 120.0
 #: Most characters of stderr told to the master; all of it is kept with the outputs.
 TAIL = 4000
 
@@ -50,6 +50,7 @@ class Tools:
     runner: Runner
     agent: AgentServer
     reports: Reports
+    commits: Commits
 
 
 class _Stopped(Exception):
@@ -86,6 +87,9 @@ class PartAttempt:
         self.indices = indices
         self._preparing: asyncio.Task[tuple[Manifest, Workspace]] | None = None
         self._launched = False
+        #: How the program ended, once it has.
+        self._ended: Outcome | None = None
+        self._progress = Progress(self.id, 0.0)
 
     async def run(self) -> Outcome:
         """Do everything; the outcome says how it went. Never raises but when cancelled."""
@@ -97,7 +101,7 @@ class PartAttempt:
         except DiscomputifyError as error:
             outcome = self._broken(str(error))
         except OSError as error:
-            outcome = self._broken(f"{error.strerror or error} ({error.filename or 'no file'})")
+            outcome = self._broken(_said(error))
         except Exception as error:  # a bug here must cost this attempt only, and be seen
             log.exception("attempt %s failed in the node", self.id)
             outcome = self._broken(f"a bug in discomputify: {type(error).__name__}: {error}")
@@ -109,7 +113,7 @@ class PartAttempt:
             outcome = attrs.evolve(outcome, end=end, reason=reason)
         if not outcome.started_at:
             outcome = attrs.evolve(outcome, started_at=began, ended_at=clock.wall())
-        return outcome
+        return modest(outcome)
 
     async def stop(self, end: End, reason: str) -> None:
         """End the program and its children, if they run; :meth:`run` then gives *end* and *reason*."""
@@ -127,8 +131,9 @@ class PartAttempt:
             log.warning("the work folder %s stays: %s", workspace.folder, error)
 
     def _broken(self, reason: str) -> Outcome:
-        where = f"part {self._start.part} could not be run on {self._tools.facts.name}"
-        return Outcome(self.id, End.BROKEN, reason=f"{where}: {reason}")
+        if self._ended is None:
+            return Outcome(self.id, End.BROKEN, reason=f"could not be run: {reason}")
+        return attrs.evolve(self._ended, end=End.BROKEN, reason=f"ran, but what it left could not be kept: {reason}")
 
     async def _run(self) -> Outcome:
         tools = self._tools
@@ -202,19 +207,27 @@ class PartAttempt:
         return await self._tools.runner.wait(self.id)
 
     def _on_progress(self, fraction: float, note: str) -> None:
-        self._tools.reports.progress(Progress(self.id, fraction, note))
+        self._progress = Progress(self.id, fraction, note)
+        self._tools.reports.progress(self._progress)
+
+    def _on_waiting(self, sentence: str) -> None:
+        self._tools.reports.progress(attrs.evolve(self._progress, waiting=sentence))
 
     # --- afterwards ---------------------------------------------------------------------------------
 
     async def _finish(self, workspace: Workspace, ended: Exit) -> Outcome:
         """Commit what is to be kept, and say how it went."""
-        outcome = self._verdict(ended)
-        if self.stopping and self.stopping[0] is End.RETURNED:
-            return outcome if outcome.end is not End.DONE else await self._commit(workspace, outcome, Left())
-        if outcome.end is End.STOPPED or self.stopping:
-            return await self._commit(workspace, outcome, Left())
-        left = await asyncio.to_thread(workspace.look, self.spec.collect)
-        return attrs.evolve(await self._commit(workspace, outcome, left), strays=left.strays)
+        self._ended = outcome = self._verdict(ended)
+        if self.stopping and self.stopping[0] is End.RETURNED and outcome.end is not End.DONE:
+            return outcome
+        try:
+            return await self._keep(workspace, outcome)
+        except (DiscomputifyError, OSError) as error:
+            if outcome.end is End.DONE:
+                outcome = self._broken(_said(error))
+            else:
+                log.warning("what attempt %s left is not kept: %s", self.id, error)
+            return outcome if isinstance(error, Unreachable) else await self._keep_logs(workspace, outcome)
 
     def _verdict(self, ended: Exit) -> Outcome:
         facts = self._tools.facts
@@ -227,14 +240,12 @@ class PartAttempt:
             ended_at=ended.ended_at,
         )
         if ended.broken:
-            return attrs.evolve(outcome, end=End.BROKEN, reason=ended.broken)
+            return attrs.evolve(outcome, end=End.BROKEN, reason=f"was cut short: {ended.broken}")
         if ended.stopped:
             return attrs.evolve(outcome, end=End.STOPPED, reason="stopped")
         if not ended.code and not ended.signal:
             return outcome
         found = diagnose(
-            self._start.part,
-            facts.name,
             code=ended.code,
             signal=ended.signal,
             stderr_tail=ended.stderr_tail,
@@ -249,49 +260,36 @@ class PartAttempt:
             missing_module=found.missing_module,
         )
 
-    async def _commit(self, workspace: Workspace, outcome: Outcome, left: Left) -> Outcome:
-        """Keep logs, and of a good attempt its outputs, in the store."""
-        kept = await asyncio.to_thread(self._collect, workspace, outcome.end is End.DONE, left)
-        manifest, blobs, faults = kept
-        if faults and outcome.end is End.DONE:
-            return attrs.evolve(outcome, end=End.EXIT, reason="; ".join(faults))
+    async def _keep(self, workspace: Workspace, outcome: Outcome) -> Outcome:
+        """Bring into the store what is to be kept; a good attempt whose outputs cannot be kept is none."""
+        good = outcome.end is End.DONE
+        left = Left()
+        if not self.stopping and outcome.end is not End.STOPPED:
+            left = await asyncio.to_thread(workspace.look, self.spec.collect)
+        hasher = self._tools.store.hasher
+        kept = await asyncio.to_thread(keep, workspace, hasher, outputs=good, collected=left.collected)
+        outcome = attrs.evolve(outcome, strays=left.strays, unkept=kept.unkept)
+        if kept.fault:
+            outcome = attrs.evolve(outcome, end=End.EXIT, reason=kept.fault)
+            return await self._keep_logs(workspace, outcome)
+        return await self._commit(outcome, kept)
+
+    async def _keep_logs(self, workspace: Workspace, outcome: Outcome) -> Outcome:
+        """As :meth:`_keep` where nothing but logs can be kept; without them, the outcome counts still."""
         try:
-            digest = await self._store(manifest, blobs)
-        except DiscomputifyError as error:
-            if outcome.end is not End.DONE:
-                log.warning("logs of %s are not kept: %s", self.id, error)
-                return outcome
-            raise
-        outputs = manifest.under("outputs")
+            kept = await asyncio.to_thread(keep, workspace, self._tools.store.hasher, outputs=False)
+            return await self._commit(outcome, kept)
+        except (DiscomputifyError, OSError) as error:
+            log.warning("logs of attempt %s are not kept: %s", self.id, error)
+            return outcome
+
+    async def _commit(self, outcome: Outcome, kept: Kept) -> Outcome:
+        digest = await self._tools.commits.commit(self.spec.process_id, self.id, kept, self._on_waiting)
+        outputs = kept.manifest.under("outputs")
         return attrs.evolve(outcome, manifest=digest, output_files=len(outputs.files), output_bytes=outputs.size)
 
-    def _collect(self, workspace: Workspace, good: bool, left: Left) -> tuple[Manifest, list[Blob], list[str]]:
-        """What is to be kept, as one tree: ``outputs/``, ``collected/``, ``logs/``. Blocks."""
-        hasher = self._tools.store.hasher
-        files: list[trees.LocalFile] = []
-        empty: list[Entry] = []
-        faults: list[str] = []
-        if good:
-            found = trees.collect(workspace.outputs, hasher=hasher, prefix="outputs")
-            faults += found.warnings
-            files += found.files
-            empty += [entry for entry in found.manifest.entries if entry.folder]
-        for path in left.collected:
-            files.append(trees.local_file(workspace.folder / path, f"collected/{path}", hasher))
-        for stream in (workspace.out, workspace.err):
-            if stream.exists() and stream.stat().st_size:
-                files.append(trees.local_file(stream, f"logs/{stream.name}", hasher))
-        return Manifest([*empty, *(file.entry for file in files)]), [file.blob for file in files], faults
 
-    async def _store(self, manifest: Manifest, blobs: list[Blob]) -> str:
-        """Commit, asking a store that does not answer again for a while."""
-        deadline = clock.now() + STORE_PATIENCE
-        while True:
-            try:
-                await self._tools.store.put(self.spec.process_id, blobs)
-                return await self._tools.store.commit(self.spec.process_id, self.id, manifest)
-            except Unreachable as error:
-                if clock.now() > deadline:
-                    raise
-                log.warning("outputs of %s wait for the store: %s", self.id, error)
-            await asyncio.sleep(clock.jittered(1.0))
+def _said(error: DiscomputifyError | OSError) -> str:
+    if isinstance(error, DiscomputifyError):  # some are OSErrors, too
+        return str(error)
+    return f"{error.strerror or error} ({error.filename or 'no file'})"

@@ -135,7 +135,9 @@ class ComputingNode:
         )
         await self._runner.start()
         await self._agent.start()
-        return Tools(facts, work, cache, self._connection.store(), self._runner, self._agent, self._reports)
+        store = self._connection.store()
+        commits = Commits(store, str(store_addresses(conf)[0]), self._connection.meet_store)
+        return Tools(facts, work, cache, store, self._runner, self._agent, self._reports, commits)
 
     async def joined(self, timeout: float | None = None) -> None:
         """Wait until the master accepted this node.
@@ -159,7 +161,7 @@ class ComputingNode:
             if running:
                 log.info("stopping; %d parts are given back", len(running))
             await asyncio.gather(
-                *(each.stop(End.RETURNED, f"{self.node} stops as planned") for each in running), return_exceptions=True
+                *(each.stop(End.RETURNED, "its node stops as planned") for each in running), return_exceptions=True
             )
             if self._attempting:
                 await asyncio.wait(self._attempting, timeout=PLANNED)
@@ -286,9 +288,9 @@ class ComputingNode:
     def _start(self, start: Start) -> None:
         spec = self._specs.get(start.process_id)
         if self._tools is None or self._leaving:
-            self._reports.ended(Outcome(start.attempt, End.RETURNED, reason=f"{self.node} stops as planned"))
+            self._reports.ended(Outcome(start.attempt, End.RETURNED, reason="its node stops as planned"))
         elif spec is None or spec.key != start.key:
-            reason = f"{self.node} was told to run a part of '{start.process_id}' and was never told what that is"
+            reason = f"its node was told to run a part of '{start.process_id}' and was never told what that is"
             self._reports.ended(Outcome(start.attempt, End.BROKEN, reason=reason))
         elif start.attempt not in self._attempts:
             # Known from this moment on, so that a new connection to the master lists it.

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import stat
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,8 @@ import attrs
 from discomputify_core.edge import clock
 from discomputify_core.edge.ignore import matcher
 from discomputify_core.edge.machine import is_root
+from discomputify_core.edge.tree_scan import check_folders
+from discomputify_core.edge.tree_walk import is_link
 from discomputify_core.errors import BadInput, BlobDamaged, BlobMissing
 from discomputify_core.interfaces.files import FileStore, Moved
 from discomputify_core.model.files import Entry, Manifest, check_path
@@ -47,6 +50,13 @@ logger = logging.getLogger(__name__)
 def may_link() -> bool:
     """Whether programs here cannot write into read-only files by accident, so that links to the cache are safe."""
     return sys.platform != "win32" and not is_root()
+
+
+def _lstat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except OSError:  # of a folder that the program made so that it can be listed and not entered
+        return None
 
 
 @attrs.frozen
@@ -128,7 +138,7 @@ class Workspace:
         return workspace
 
     def _fill(self, entries: Sequence[Entry]) -> None:
-        _check_folders(self._spec, entries)
+        check_folders(entries, (self._spec.input_path, self._spec.output_path))
         output = self._spec.output_path + "/"
         entries = [entry for entry in entries if not (entry.path + "/").startswith(output)]
         folders = {entry.path if entry.folder else entry.path.rpartition("/")[0] for entry in entries}
@@ -204,17 +214,40 @@ class Workspace:
         return Left(tuple(collected), tuple(strays), count)
 
     def _new_or_changed(self) -> Iterator[str]:
+        """Paths of files, and of links to folders, which are not entered. A program may have made any folder odd."""
+        if is_link(self.folder.lstat()):
+            return
         for place, folders, names in os.walk(self.folder):
             here = Path(place).relative_to(self.folder).as_posix()
             start = "" if here == "." else here + "/"
-            folders[:] = sorted(
-                name for name in folders if name != "__pycache__" and start + name != self._spec.output_path
-            )
-            for name in sorted(names):
-                path = start + name
-                info = Path(place, name).lstat()
-                if self._placed.get(path) != (info.st_size, info.st_mtime_ns):
+            wanted = [name for name in folders if name != "__pycache__" and start + name != self._spec.output_path]
+            links = {name for name in wanted if (info := _lstat(Path(place, name))) and is_link(info)}
+            folders[:] = sorted(set(wanted) - links)
+            for name in sorted(links.union(names)):
+                path, info = start + name, _lstat(Path(place, name))
+                kept = info is not None and self._placed.get(path) == (info.st_size, info.st_mtime_ns)
+                if not kept and path != self._spec.output_path:
                     yield path
+
+    def output_fault(self) -> str:
+        """What the program did to OUTPUT_PATH, so that nothing can be kept of it; "" if it is what it was.
+
+        No link on the way to it is followed: it would bring home what is no output.
+        """
+        place, name = self.folder, self._spec.output_path
+        for component in (".", *name.split("/")):
+            place = place / component
+            shown = "its work folder" if place == self.folder else place.relative_to(self.folder).as_posix()
+            try:
+                info = place.lstat()
+                found = "a link now" if is_link(info) else "" if stat.S_ISDIR(info.st_mode) else "no folder now"
+            except (FileNotFoundError, NotADirectoryError):
+                found = "gone"
+            except OSError as error:
+                found = f"locked ({error.strerror})"
+            if found:
+                return f"removed or replaced its {name}: {shown} is {found}"
+        return ""
 
     def remove(self) -> bool:
         """Remove the folder, also where the program made parts of it read-only.
@@ -229,17 +262,6 @@ class Workspace:
         if not gone:
             logger.warning("The work folder %s cannot be removed completely.", self.home)
         return gone
-
-
-def _check_folders(spec: JobSpec, entries: Iterable[Entry]) -> None:
-    for entry in entries:
-        for name in (spec.input_path, spec.output_path):
-            if not entry.folder and (name + "/").startswith(entry.path + "/"):
-                raise BadInput(
-                    f"The program has a file {entry.path!r} where the folder {name!r} is needed. Rename it, or set "
-                    "another INPUT_PATH or OUTPUT_PATH in the conf.",
-                    path=entry.path,
-                )
 
 
 async def stage(
