@@ -22,9 +22,12 @@ class RunningCluster:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
         self._loaded: Loaded | None = None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="cluster", daemon=True)
+        self._trouble: BaseException | None = None
+        self._thread = threading.Thread(target=self._live, name="cluster", daemon=True)
         self._thread.start()
         assert self._ready.wait(60), "the embedded cluster did not start"
+        if self._trouble is not None:
+            raise self._trouble
         conf = self.loaded.conf
         self.conf = folder / "discomputify_conf.json"
         values = {
@@ -55,6 +58,14 @@ class RunningCluster:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(60)
         assert not self._thread.is_alive(), "the embedded cluster did not end"
+
+    def _live(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except BaseException as error:  # told to the tests that need the cluster
+            self._trouble = error
+        finally:
+            self._ready.set()
 
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

@@ -1,4 +1,4 @@
-"""Computing nodes that die, come back, stop as planned or have the name of another."""
+"""Roles that die, come back, stop as planned or have the name of another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .cluster_kit import NODES, program, until
+from .cluster_kit import NODES, STORE, program, until
 from .conftest import MakeCluster
 
 #: Says that it is there, waits until it may go on, and writes which attempt of which part it is.
@@ -127,3 +127,22 @@ def test_ctrl_c_ends_every_role_and_its_parts(make_cluster: MakeCluster, tmp_pat
         ended = process.wait()
         assert ended.code == 0, ended.err
     assert cluster.leftovers() == []
+
+
+def test_outputs_wait_for_a_store_that_is_away_and_why_says_so(
+    make_cluster: MakeCluster, tmp_path: Path, there: Path
+) -> None:
+    cluster = make_cluster(NODES[0]).start()
+    folder = program(tmp_path / "held", HELD)
+    submit = cluster.spawn("submit", folder, "-n", 1, "--process-id", "away", "--env", f"THERE={there}", "--json")
+    until(lambda: list(there.glob("part-*")))
+    cluster.roles["ftp_node"].kill()
+    (there / "go").touch()
+    waits = f"its program has ended; its outputs wait for the store at {STORE}:"
+    assert waits in cluster.why("away.1", waits)
+    assert waits in cluster.status("away")["reason"]
+    assert waits in cluster.roles[NODES[0]].err
+    cluster.start_store()
+    ended = submit.wait()
+    assert ended.code == 0, ended.err
+    assert ended.json["failures"] == []

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import attrs
 
-from discomputify_core.edge.calls import Link, Server
+from discomputify_core.edge.calls import Link
+from discomputify_core.edge.serving import Server
 from discomputify_core.interfaces.files import Blob
 from discomputify_core.interfaces.transport import Address
 from discomputify_core.model.files import Entry, Manifest

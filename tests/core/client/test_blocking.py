@@ -14,6 +14,7 @@ import pytest
 from discomputify_core.client import BlockingClient, Client
 from discomputify_core.errors import BadInput, ChannelClosed, NoSuchJob
 from discomputify_core.model.job import JobState
+from discomputify_testkit.running import until
 
 
 def threads() -> set[str]:
@@ -73,8 +74,11 @@ def test_an_iteration_that_is_given_up_leaves_nothing(running_cluster: Any, fold
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal ends the whole process there")
 def test_an_interrupt_ends_the_work_in_the_thread(running_cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
+    main = threading.main_thread().ident
+    assert main is not None
 
     async def interrupted(*about: Any) -> None:
+        await until(lambda: sys._current_frames()[main].f_code.co_name == "wait")
         os.kill(os.getpid(), signal.SIGINT)  # reaches the main thread, which waits for this
         try:
             await asyncio.get_running_loop().create_future()

@@ -1,7 +1,6 @@
 """The client against a real cluster: what it refuses, what it gives, how long it waits."""
 
 import asyncio
-import getpass
 import json
 import sys
 from pathlib import Path
@@ -115,6 +114,18 @@ def test_a_used_process_id_is_refused_and_says_how_to_free_it(running_cluster: A
     run(main(), 60)
 
 
+def test_a_file_named_as_the_inputs_folder_is_refused(running_cluster: Any, folder: Path) -> None:
+    (folder / "INPUT_PATH").write_text("no folder", encoding="utf-8")
+
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            for refused in (client.submit(folder, 1, process_id="c-file"), client.plan(folder)):
+                with pytest.raises(BadInput, match="has a file 'INPUT_PATH' where the folder"):
+                    await refused
+
+    run(main())
+
+
 def test_a_folder_without_a_program_is_refused(running_cluster: Any, tmp_path: Path) -> None:
     async def main() -> None:
         async with Client.from_conf(running_cluster.conf) as client:
@@ -213,17 +224,6 @@ def test_a_client_that_was_closed_can_be_closed_again(running_cluster: Any) -> N
         await client.close()
 
     run(main())
-
-
-def test_who_asks_is_text_whatever_the_account_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(getpass, "getuser", lambda: "m\udcffller")
-    assert module._user_at_host().startswith("m?ller@")
-
-    def nobody() -> str:
-        raise KeyError("uid 4711")
-
-    monkeypatch.setattr(getpass, "getuser", nobody)
-    assert module._user_at_host().startswith("unknown@")
 
 
 def test_python_of_the_node_is_told(running_cluster: Any) -> None:

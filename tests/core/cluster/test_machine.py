@@ -107,7 +107,7 @@ def test_a_failing_part_is_tried_on_another_node_and_then_gives_up() -> None:
     third = driver.starts.pop()
     driver.end(third, End.EXIT, code=3, reason="exit code 3")
     assert driver.state() is JobState.FAILED
-    assert driver.status.reason == "part 1 failed after 3 attempts: exit code 3"
+    assert driver.status.reason == "part 1 failed after 3 attempts, the last on one: exit code 3"
 
 
 def test_a_failed_part_waits_for_a_busy_node_rather_than_its_own() -> None:
@@ -358,3 +358,31 @@ def test_load_and_progress_are_shown() -> None:
     assert driver.status.progress == 0.25
     assert driver.status.note == "half"
     assert report.node_statuses(driver.cluster.state)[0].load.CPU_LOAD == 12.0
+
+
+def test_what_a_part_waits_for_after_its_program_has_ended_is_said_until_it_is_over() -> None:
+    driver = Driver(facts("one", 2))
+    driver.submit(2)
+    sentence = "its program has ended; its outputs wait for the store at store:1"
+    for start in driver.starts:
+        driver.do(ev.AttemptStarted(NodeName("one"), start.attempt))
+    for start in driver.starts:
+        driver.do(ev.AttemptProgressed(NodeName("one"), start.attempt, 0.5, waiting=sentence))
+
+    state = driver.cluster.state
+    assert why.why_part(state, driver.job, 1)[0] == f"part 1 ran on one, attempt 1: {sentence}"
+    assert driver.status.reason == f"part 1: {sentence} (and 1 part is waiting like it)"
+    assert driver.status.progress == 0.5
+    driver.do(ev.AttemptProgressed(NodeName("one"), driver.starts[0].attempt, 0.5))
+    assert why.why_part(state, driver.job, 1)[0] == "part 1 runs on one, attempt 1"
+    driver.end(driver.starts[1])
+    assert driver.status.reason == ""
+
+
+def test_what_could_not_be_collected_is_warned_of_once() -> None:
+    driver = Driver(facts("one", 2))
+    driver.submit(2)
+    for start in list(driver.starts):
+        driver.end(start, unkept=("pipe is a named pipe, which cannot be part of a tree.",))
+    (warning,) = driver.status.warnings
+    assert warning == "some files cannot be collected: pipe is a named pipe, which cannot be part of a tree."

@@ -9,8 +9,9 @@ import attrs
 import pytest
 
 from discomputify_core.edge import calls
-from discomputify_core.edge.calls import Link, Peer, Server
+from discomputify_core.edge.calls import Link, Peer
 from discomputify_core.edge.deadline import within
+from discomputify_core.edge.serving import Server
 from discomputify_core.errors import (
     AddressInUse,
     BadInput,

@@ -229,6 +229,22 @@ def test_program_directories_are_checked_quickly(tmp_path: Path) -> None:
         trees.scan(tmp_path / "missing", hasher=hasher)
 
 
+@pytest.mark.parametrize("path", ["INPUT_PATH", "out", "out/here"])
+def test_a_file_in_the_place_of_a_folder_that_parts_need_is_named(tmp_path: Path, path: str) -> None:
+    write(tmp_path, "main.py", path)
+    entries = trees.scan(tmp_path, hasher=hasher).manifest.entries
+    trees.check_folders(entries, ("data", "output"))
+    with pytest.raises(BadInput, match=f"has a file '{path}' where the folder 'INPUT_PATH|out/here' is needed"):
+        trees.check_folders(entries, ("INPUT_PATH", "out/here"))
+
+
+def test_names_that_no_tree_could_hold_alone_are_refused_below_a_prefix(tmp_path: Path) -> None:
+    write(tmp_path, "C:x" if os.name == "posix" else "x.txt")
+    collected = trees.collect(tmp_path, hasher=hasher, prefix="outputs")
+    collected.manifest.under("outputs")
+    assert len(collected.files) + len(collected.warnings) == 1
+
+
 @posix
 def test_outputs_are_collected_and_what_cannot_be_kept_is_a_warning(tmp_path: Path) -> None:
     write(tmp_path, "result.txt", "sub/.git/x", "discomputify_conf.json", "skipped/y", "bad ")
@@ -249,6 +265,17 @@ def test_outputs_are_collected_and_what_cannot_be_kept_is_a_warning(tmp_path: Pa
         if words in " ".join(collected.warnings)
     }
     assert trees.collect(tmp_path, hasher=hasher, prefix="p" * 240 + "/q" * 391).manifest.entries == ()
+    picked = trees.pick(tmp_path, ["pipe", "escape", "inside", "loop", "bad ", "gone"], hasher=hasher, prefix="c")
+    assert names(picked) == ["c/inside"]
+    said = " ".join(picked.warnings)
+    for words in (
+        "pipe is a named pipe",
+        "escape leads out",
+        "loop is a link to a folder",
+        "'bad '",
+        "gone leads nowhere",
+    ):
+        assert words in said
     log = trees.local_file(tmp_path / "result.txt", "logs/out", hasher)
     assert (log.entry.path, log.entry.size, log.blob.path) == ("logs/out", 1, tmp_path / "result.txt")
 

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from discomputify_core.model.files import Entry, Manifest
+from discomputify_core.errors import BadPath
+from discomputify_core.model.files import Entry, Manifest, check_path
 from discomputify_core.model.ids import AttemptId, ProcessId
 from discomputify_core.model.job import JobSpec
+from discomputify_core.program.names import fault
 from discomputify_core.roles.node.agent_server import AgentServer
 from discomputify_core.roles.node.cache import BlobCache
 from discomputify_core.roles.node.environment import command, environment
@@ -172,6 +176,10 @@ def test_outputs_are_written_below_output_path_and_can_be_read_back(tmp_path: Pa
         ("open('deep')", "FileNotFoundAtInputPath", "'deep'"),
         ("open_output('nothing.txt')", "FileNotFound", "'nothing.txt'"),
         ("open('', 'w')", "CanNotOpenFileAtOutputPath", "directory"),
+        ("open('con', 'w')", "CanNotOpenFileAtOutputPath", "Windows keeps"),
+        ("open('a/trail.', 'a')", "CanNotOpenFileAtOutputPath", "ends in a space or a dot"),
+        ("open_output('OUTPUT_PATH/nul.txt', 'xb')", "CanNotOpenFileAtOutputPath", "'nul.txt'"),
+        ("open_output('con')", "FileNotFound", "'con'"),
         ("open('numbers.txt/x', 'r+')", "FileNotFound", "numbers.txt/x"),
         ("progress('half')", "BadProgress", "'half'"),
         ("progress(True)", "BadProgress", "True"),
@@ -194,6 +202,34 @@ def test_each_misuse_has_its_own_exception(
         eval(f"program.{call}", {"program": program})
     assert type(caught.value).__name__ == error
     assert words in str(caught.value)
+
+
+NAMES = st.lists(
+    st.one_of(
+        st.text(st.characters(codec=None), min_size=1, max_size=6),
+        st.sampled_from(
+            ["con", "CON ", "aux.txt", "com1.a.b", "lpt10", "C:", "C:x", "é:", "x.", "x ", "n" * 255, "é" * 130]
+        ),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(NAMES)
+@example(["n" * 200] * 5)
+@example(["n" * 202] * 5)
+@example(["n" * 202] * 4 + ["n" * 204])
+def test_an_output_may_have_the_names_that_a_tree_can_hold(names: list[str]) -> None:
+    path = "/".join(name for name in "/".join(names).split("/") if name not in ("", ".", "..")) or "x"
+    try:
+        check_path(path)
+        check_path(f"outputs/{path}")
+    except BadPath:
+        assert fault(path)
+    else:
+        assert fault(path) == ""
 
 
 def test_a_missing_input_says_what_else_it_may_be(tmp_path: Path) -> None:

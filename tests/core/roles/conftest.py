@@ -12,9 +12,9 @@ import pytest
 
 from discomputify_core.client.client import Client
 from discomputify_core.cluster.machine import Settings
-from discomputify_core.edge.calls import Server
 from discomputify_core.edge.connect import STORE_ROLE, Connection, hello, master_address, store_addresses
 from discomputify_core.edge.opening import Loaded, equip
+from discomputify_core.edge.serving import Server
 from discomputify_core.errors import OurBug
 from discomputify_core.model.conf import Count, Name, Place, Port, Size
 from discomputify_core.model.message import Message

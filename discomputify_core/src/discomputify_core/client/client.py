@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
-import socket
-import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +15,12 @@ from typing import Any, TypeVar
 import attrs
 
 from discomputify_core.client.fetching import Fetching
+from discomputify_core.client.reading import read_file, requirements_of, scan_program
 from discomputify_core.client.results import Fetched, Submitted, Upload
 from discomputify_core.edge import clock, trees
 from discomputify_core.edge.connect import Connection, hello, master_address
 from discomputify_core.edge.ignore import matcher
+from discomputify_core.edge.machine import owner
 from discomputify_core.edge.opening import Loaded, need_conf
 from discomputify_core.edge.weights import check_job
 from discomputify_core.errors import (
@@ -33,11 +32,10 @@ from discomputify_core.errors import (
     NoSuchJob,
     Unreachable,
 )
-from discomputify_core.interfaces.files import Blob, FileStore, Moved, StoreStatus
+from discomputify_core.interfaces.files import FileStore, Moved, StoreStatus
 from discomputify_core.model.codec import from_plain, to_plain
-from discomputify_core.model.files import check_digest
 from discomputify_core.model.ids import ProcessId, check_parts, check_process_id
-from discomputify_core.model.inputs import check_inputs, most_bytes_of_a_part, requirements_in
+from discomputify_core.model.inputs import check_inputs, most_bytes_of_a_part
 from discomputify_core.model.job import AttemptReport, JobSpec, JobStatus, Request
 from discomputify_core.model.message import (
     AboutJob,
@@ -73,7 +71,7 @@ class Client:
     """
 
     def __init__(self, loaded: Loaded) -> None:
-        self._connection = Connection(loaded, hello("client", _user_at_host()))
+        self._connection = Connection(loaded, hello("client", owner()))
         self._master = self._connection.master()
         self._store: FileStore | None = None
         self._met = False
@@ -191,11 +189,11 @@ class Client:
             env=dict(env or {}),
             inputs=inputs,
             collect=tuple(collect),
-            owner=_user_at_host(),
+            owner=owner(),
             input_path=conf.input_path,
             output_path=conf.output_path,
             attempts=attempts,
-            requirements=await asyncio.to_thread(_requirements, folder),
+            requirements=await asyncio.to_thread(requirements_of, folder),
         )
         check_job(spec)
         up = await self._upload(scan, pid, f"program-{key}", moved)
@@ -223,7 +221,7 @@ class Client:
         conf = self._connection.conf
         used = self._connection.loaded.path
         also = {used: "it is the conf in use"} if used else {}
-        return await asyncio.to_thread(_scan, folder, self.store.hasher, conf.input_path, conf.output_path, also)
+        return await asyncio.to_thread(scan_program, folder, self.store.hasher, conf.input_path, conf.output_path, also)
 
     async def plan(self, folder: Path | str, process_id: str = "plan") -> trees.Plan:
         """What an upload of *folder* would send, and what it would leave out. Changes nothing."""
@@ -390,13 +388,13 @@ class Client:
     async def _kept_log(self, process_id: str, manifest: str, stream: str) -> bytes:
         if not manifest:
             return b""
-        return await _read_file(await self._met_store(), check_process_id(process_id), manifest, f"logs/{stream}")
+        return await read_file(await self._met_store(), check_process_id(process_id), manifest, f"logs/{stream}")
 
     # --- ending -------------------------------------------------------------------------------------
 
     async def stop(self, process_id: str, timeout: float = 10.0) -> JobStatus:
         """End the job's processes and their children; returns when they have ended, or after *timeout* seconds."""
-        about = AboutJob(check_process_id(process_id), by=_user_at_host())
+        about = AboutJob(check_process_id(process_id), by=owner())
         status = await self._ask("job.stop", about, JobStatus)
         return status if status.ended else await self.wait(process_id, timeout)
 
@@ -438,39 +436,3 @@ class Client:
     async def committed(self, operation: str, question: Any, kind: type[T]) -> T:
         """Ask the master which outputs count (for :class:`Fetching`)."""
         return await self._ask(operation, question, kind)
-
-
-async def _read_file(store: FileStore, process_id: ProcessId, manifest: str, path: str) -> bytes:
-    """The bytes of one small file of a tree, b"" if it is not there."""
-    tree = await store.manifest(process_id, check_digest(manifest))
-    entry = next((entry for entry in tree.files if entry.path == path), None)
-    if entry is None:
-        return b""
-    with tempfile.TemporaryDirectory(prefix="discomputify-") as folder:
-        target = Path(folder) / "file"
-        await store.get(process_id, [Blob(check_digest(entry.digest), entry.size, target)])
-        return await asyncio.to_thread(target.read_bytes)
-
-
-def _scan(
-    folder: Path, hasher: Any, input_path: str, output_path: str, also: Mapping[Path, str]
-) -> trees.Scan:
-    trees.check_program(folder)
-    scan = trees.scan(folder, hasher=hasher, output_path=output_path, also_ignored=also)
-    trees.check_folders(scan.manifest.entries, (input_path, output_path))
-    return scan
-
-
-def _requirements(folder: Path) -> tuple[str, ...]:
-    try:
-        return requirements_in((folder / "requirements.txt").read_text(encoding="utf-8-sig", errors="replace"))
-    except OSError:
-        return ()  # a program without requirements is the usual case
-
-
-def _user_at_host() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError, ImportError):  # an account without a name, as in some containers
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}".encode(errors="replace").decode()

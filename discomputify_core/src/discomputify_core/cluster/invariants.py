@@ -41,6 +41,7 @@ def _check_job(state: State, job: Job) -> None:
     live = [attempt.part for attempt in job.live.values()]
     _must(len(set(live)) == len(live), f"{job.id} runs a part twice")
     _must(len(live) == counts.placed + counts.running, f"{job.id} has parts under way without an attempt")
+    _must(job.waiting.keys() <= job.live.keys(), f"{job.id} waits for attempts that are over")
     grouped = sum(count for _, count in job.parts.ready_groups())
     _must(grouped == counts.ready, f"{job.id} lost a ready part")
     _must(not state.ready(job) or job.id in state.hungry, f"{job.id} is ready and nobody would place it")

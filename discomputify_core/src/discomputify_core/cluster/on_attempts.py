@@ -28,7 +28,7 @@ def on_attempt_started(turn: Turn, event: ev.AttemptStarted) -> None:
 
 
 def on_attempt_progressed(turn: Turn, event: ev.AttemptProgressed) -> None:
-    """A part said how far it is."""
+    """A part said how far it is, or its node what it waits for."""
     attempt = known(turn, event.node, event.attempt)
     if attempt is None:
         return
@@ -36,6 +36,10 @@ def on_attempt_progressed(turn: Turn, event: ev.AttemptProgressed) -> None:
     job.progress += event.fraction - attempt.progress
     attempt.progress = event.fraction
     job.note = event.note or job.note
+    if event.waiting:
+        job.waiting[attempt.id] = event.waiting
+    else:
+        job.waiting.pop(attempt.id, None)
     turn.touch(job.id)
 
 
@@ -146,10 +150,13 @@ def refuse_perhaps(turn: Turn, job: Job, name: NodeName) -> None:
 
 
 def note_strays(turn: Turn, job: Job, outcome: Outcome) -> None:
-    """Remember new files outside OUTPUT_PATH, for a warning."""
+    """Remember new files outside OUTPUT_PATH, and those that could not be collected, for warnings."""
     for path in outcome.strays:
         if path in job.strays or len(job.strays) < 20:
             job.strays[path] = job.strays.get(path, 0) + 1
+    for sentence in outcome.unkept:
+        if len(job.unkept) < 20:
+            job.unkept[sentence] = None
 
 
 def stop(turn: Turn, attempt: Attempt, reason: str) -> None:
@@ -163,6 +170,7 @@ def release(turn: Turn, attempt: Attempt) -> None:
     job = turn.state.jobs[attempt.process_id]
     turn.state.attempts.pop(attempt.id, None)
     job.live.pop(attempt.id, None)
+    job.waiting.pop(attempt.id, None)
     job.progress -= attempt.progress
     node = turn.state.nodes[attempt.node]
     node.free(attempt, job.spec.request)

@@ -27,7 +27,7 @@ def on_node_joined(turn: Turn, event: ev.NodeJoined) -> None:
         node.fill()
         turn.state.nodes[facts.name] = node
     elif node.facts.session != facts.session or node.state in ("lost", "left"):
-        lose_attempts(turn, node, f"the node '{node.name}' was restarted", event.wall)
+        lose_attempts(turn, node, "its node was restarted", event.wall)
         node.facts, node.load = facts, attrs.evolve(node.load)
         node.held.clear()
         node.fill()
@@ -115,7 +115,7 @@ def on_tick(turn: Turn, event: ev.Tick) -> None:
 def fence(turn: Turn, node: Node, why: str, wall: float) -> None:
     """Give a node up: its attempts are lost, its slots are gone."""
     node.state, node.reason = "lost", why
-    lose_attempts(turn, node, f"the node '{node.name}' was lost ({why})", wall)
+    lose_attempts(turn, node, f"its node was lost ({why})", wall)
     node.fill()
     turn.nodes_changed()
 

@@ -43,6 +43,9 @@ def warnings(job: Job) -> list[str]:
             f"parts left new or changed files outside {job.spec.output_path}, which are not fetched: {names} "
             f"(write them under {job.spec.output_path}, or submit with --collect PATTERN)"
         )
+    if job.unkept:
+        more = f" … and {len(job.unkept) - 5} more" if len(job.unkept) > 5 else ""
+        found.append(f"some files cannot be collected: {' '.join(list(job.unkept)[:5])}{more}")
     pythons = {python: name for name, (python, _) in job.ran_on.items()}
     if len(pythons) > 1:
         said = ", ".join(f"{python} on {name}" for python, name in sorted(pythons.items()))

@@ -130,6 +130,10 @@ class Job:
     #: Name -> (Python version, versions of required packages) of nodes that ran parts.
     ran_on: dict[NodeName, tuple[str, tuple[str, ...]]] = attrs.field(factory=dict)
     strays: dict[str, int] = attrs.field(factory=dict)
+    #: What was to be collected and could not be kept, a sentence each, in the order in which they came.
+    unkept: dict[str, None] = attrs.field(factory=dict)
+    #: Live attempts whose programs have ended, and what they wait for.
+    waiting: dict[AttemptId, str] = attrs.field(factory=dict)
     progress: float = 0.0
     note: str = ""
     late: int = 0

@@ -95,4 +95,4 @@ def _why_failed(job: Job) -> str:
     last = reports[-1]
     tries = f"{len(reports)} attempts" if len(reports) > 1 else "1 attempt"
     more = f" ({failed} of {job.parts.total} parts failed)" if failed > 1 else ""
-    return f"part {part} failed after {tries}: {last.reason}{more}"
+    return f"part {part} failed after {tries}, the last on {last.node}: {last.reason}{more}"

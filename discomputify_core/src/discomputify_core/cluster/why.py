@@ -37,9 +37,17 @@ def why_job(state: State, job: Job, waits: Mapping[str, str] | None = None) -> s
         return f"{job.reason}; {_parts(counts.placed + counts.running)} being ended"
     if not job.admitted:
         return job.reason or "waiting for the store to confirm that it holds the program's files"
-    if not counts.ready:
+    placing = _why_not_placed(state, job, (waits or {}).get(job.id, "")) if counts.ready else ""
+    return "; ".join(filter(None, (placing, _waiting(job))))
+
+
+def _waiting(job: Job) -> str:
+    """What parts wait for whose programs have ended."""
+    if not job.waiting:
         return ""
-    return _why_not_placed(state, job, (waits or {}).get(job.id, ""))
+    first, sentence = next(iter(job.waiting.items()))
+    more = f" (and {_parts(len(job.waiting) - 1)} waiting like it)" if len(job.waiting) > 1 else ""
+    return f"part {job.live[first].part}: {sentence}{more}"
 
 
 def _why_not_placed(state: State, job: Job, wait: str) -> str:
@@ -108,8 +116,10 @@ def why_part(state: State, job: Job, part: int, waits: Mapping[str, str] | None 
         now = f"part {part} waits: {why_job(state, job, waits)}"
     elif where in (PartState.PLACED, PartState.RUNNING):
         live = next(job.attempts_of(part))
-        doing = "runs" if where is PartState.RUNNING else "is being prepared (its files are put in place)"
-        now = f"part {part} {doing} on {live.node}, attempt {live.number}"
+        waiting = job.waiting.get(live.id, "")
+        running = "ran" if waiting else "runs"
+        doing = running if where is PartState.RUNNING else "is being prepared (its files are put in place)"
+        now = f"part {part} {doing} on {live.node}, attempt {live.number}" + (f": {waiting}" if waiting else "")
         if live.stopping:
             now += f"; it is being ended: {live.stopping}"
     elif where is PartState.DONE:

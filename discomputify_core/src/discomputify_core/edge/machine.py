@@ -79,7 +79,7 @@ def user_name() -> str:
 
 def owner() -> str:
     """``user@host``, as every job records it."""
-    return f"{user_name()}@{host_name()}"
+    return f"{user_name()}@{host_name()}".encode(errors="replace").decode()
 
 
 def is_root() -> bool:

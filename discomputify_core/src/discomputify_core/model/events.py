@@ -110,12 +110,14 @@ class AttemptStarted:
 
 @attrs.frozen
 class AttemptProgressed:
-    """A part called ``program.progress``."""
+    """A part called ``program.progress``, or its program has ended and its node waits for something."""
 
     node: NodeName
     attempt: AttemptId
     fraction: float
     note: str = ""
+    #: What for, in a sentence; "" while the program runs.
+    waiting: str = ""
 
 
 @attrs.frozen

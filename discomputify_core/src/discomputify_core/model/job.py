@@ -139,6 +139,8 @@ class Outcome:
     output_bytes: int = 0
     #: New files outside OUTPUT_PATH that nobody collects (a few of them).
     strays: tuple[str, ...] = ()
+    #: What ``--collect`` asked for and cannot be kept, a sentence each (a few of them).
+    unkept: tuple[str, ...] = ()
     #: Name of a module that could not be imported.
     missing_module: str = ""
     #: Seconds on the node's clock (Unix time).

@@ -89,11 +89,13 @@ class Beat:
 
 @attrs.frozen
 class Progress:
-    """What a part said through ``program.progress``."""
+    """What a part said through ``program.progress``, and what its node waits for on its behalf."""
 
     attempt: AttemptId
     fraction: float
     note: str = ""
+    #: A sentence about what keeps it from ending although its program has, "" while that runs.
+    waiting: str = ""
 
 
 @attrs.frozen

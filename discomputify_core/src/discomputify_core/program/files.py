@@ -13,6 +13,7 @@ from discomputify_core.errors import (
     FileNotFoundAtInputPath,
 )
 from discomputify_core.program.here import variable
+from discomputify_core.program.names import fault
 
 TYPE_CHECKING = False  # typing's own constant would cost an import
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def open_file(path: str | os.PathLike[str], mode: str = "r", **options: Any) -> 
     Raises:
         CanNotGoUpInDirectory: the path has ``..`` in it or is absolute.
         FileNotFoundAtInputPath: there is no such input.
-        CanNotOpenFileAtOutputPath: the output cannot be opened.
+        CanNotOpenFileAtOutputPath: the output cannot be opened, or could not be kept under that name.
         NotInAPart: this process is not a part of a job.
     """
     inside = _inside(path)
@@ -114,6 +115,11 @@ def _open_below_output(inside: str, mode: str, options: dict[str, Any]) -> IO[An
     tree = os.path.relpath(outputs, variable("WORK_PATH")).replace(os.sep, "/")
     if inside.startswith(tree + "/"):
         inside = inside[len(tree) + 1 :]
+    wrong = fault(inside) if any(letter in mode for letter in "wax+") else ""
+    if wrong:
+        raise CanNotOpenFileAtOutputPath(
+            f"The output {inside!r} could not be kept under that name: {wrong}. Choose another one.", path=inside
+        )
     local = os.path.join(outputs, inside)
     try:
         try:

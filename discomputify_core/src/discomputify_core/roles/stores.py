@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from discomputify_core.edge.calls import Server
 from discomputify_core.edge.connect import hello
+from discomputify_core.edge.serving import Server
 from discomputify_core.interfaces.role import ServiceRole
 from discomputify_core.interfaces.transport import Address, Transport
 

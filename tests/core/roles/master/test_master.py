@@ -274,7 +274,7 @@ def test_work_that_cannot_be_sent_ends_as_broken_attempts(
             await node.done((await node.told(2))[1])
             status = await cluster.client().wait("job", 10)
             assert (status.parts.done, status.parts.failed) == (2, 1)
-            assert "could not be sent to n1: it is too big" in status.reason
+            assert "the last on n1: could not be sent to its node: it is too big" in status.reason
 
     run(main())
 

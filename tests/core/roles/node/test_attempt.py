@@ -1,24 +1,29 @@
 """One attempt from its files to its outcome: what each way to end is called, and what is kept of it."""
 
 import asyncio
+import re
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from discomputify_core.edge import clock
 from discomputify_core.errors import BlobMissing, DiskError, Unreachable
+from discomputify_core.interfaces.files import Blob
 from discomputify_core.model.files import Entry, Manifest, check_digest
 from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
 from discomputify_core.model.job import End, JobSpec, Outcome
-from discomputify_core.model.message import Report, Start
+from discomputify_core.model.message import Progress, Report, Start
 from discomputify_core.model.node import NodeFacts
 from discomputify_core.roles.node import attempt as module
+from discomputify_core.roles.node import committing
 from discomputify_core.roles.node.agent_server import AgentServer
 from discomputify_core.roles.node.attempt import PartAttempt, Tools
 from discomputify_core.roles.node.cache import BlobCache
+from discomputify_core.roles.node.committing import Commits
 from discomputify_core.roles.node.reports import Reports
 from discomputify_core.roles.runner.runner import Runner
 from discomputify_testkit.confs import make_conf
@@ -41,7 +46,12 @@ class Node:
         cache.open()
         self.cache = cache
         self.reports = Reports(self._send)
-        self.tools = Tools(facts, folder / "work", cache, self.store, self.runner, self.agent, self.reports)
+        commits = Commits(self.store, "store:1", self.meet)
+        work = folder / "work"
+        self.tools = Tools(facts, work, cache, self.store, self.runner, self.agent, self.reports, commits)
+
+    async def meet(self, timeout: float) -> None:
+        """Reach the store, which is in this process."""
 
     async def _send(self, report: Report) -> None:
         self.sent.append(report)
@@ -125,7 +135,7 @@ open("wanted.txt", "w").write("w")
 @pytest.mark.parametrize(
     ("program", "end", "code", "said"),
     [
-        ("import sys; sys.exit(3)", End.EXIT, 3, "Part 2 on n1 ended with exit code 3"),
+        ("import sys; sys.exit(3)", End.EXIT, 3, "ended with exit code 3"),
         ("raise ValueError('bad number')", End.EXIT, 1, "ValueError: bad number"),
         ("this is no python", End.EXIT, 1, "SyntaxError"),
         ("import no_such_module_at_all", End.EXIT, 1, "pip install no_such_module_at_all"),
@@ -145,12 +155,108 @@ def test_a_program_that_is_killed(making: Making) -> None:
     assert "SIGKILL" in outcome.reason
 
 
+#: Does something to its outputs after it has said and written something.
+BEGINS = "import os\nprint('said', flush=True)\no = 'OUTPUT_PATH'\nopen(o + '/good', 'w').close()\n"
+REPLACED = "removed or replaced its OUTPUT_PATH: OUTPUT_PATH is "
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
-def test_outputs_that_may_not_be_kept_fail_the_attempt_and_name_themselves(making: Making) -> None:
-    outcome, kept = outcome_of(making, "import os; os.symlink('/etc/passwd', 'OUTPUT_PATH/link')")
-    assert outcome.end is End.EXIT
-    assert "link" in outcome.reason
-    assert not [path for path in kept if path.startswith("outputs")]
+@pytest.mark.parametrize(
+    ("does", "reason"),
+    [
+        (
+            "os.symlink('/etc/passwd', o + '/link')",
+            "The link OUTPUT_PATH/link leads out of the folder, to /etc/passwd.",
+        ),
+        ("os.mkfifo(o + '/pipe')", "OUTPUT_PATH/pipe is a named pipe, which cannot be part of a tree."),
+        ("open(o + '/con', 'w').close()", "The path 'con' may not be used: 'con' is a reserved name."),
+        (
+            "open(o + '/trail.', 'w').close()",
+            "The path 'trail.' may not be used: a component ends in a space or a dot.",
+        ),
+        ("open(o + '/C:x', 'w').close()", "The path 'C:x' may not be used: it is absolute."),
+        ("os.rename(o, 'x')", REPLACED + "gone"),
+        ("os.rename(o, 'x'); open(o, 'w').close()", REPLACED + "no folder now"),
+        ("os.rename(o, 'x'); os.symlink('/etc', o)", REPLACED + "a link now"),
+        ("os.rename(o, 'x'); os.symlink('x', o)", REPLACED + "a link now"),
+        (
+            "os.rename('../work', '../x'); os.symlink('/etc', '../work')",
+            "removed or replaced its OUTPUT_PATH: its work folder is a link now",
+        ),
+    ],
+)
+def test_outputs_that_cannot_be_kept_fail_the_attempt_which_keeps_its_logs(
+    making: Making, does: str, reason: str
+) -> None:
+    outcome, kept = outcome_of(making, BEGINS + does)
+    assert (outcome.end, outcome.code, outcome.output_files) == (End.EXIT, 0, 0)
+    assert outcome.reason in (reason, "left outputs that cannot be kept: " + reason)
+    assert {path: text.strip() for path, text in kept.items()} == {"logs/out": b"said"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_no_link_above_output_path_is_followed(making: Making) -> None:
+    does = "import os\nos.rename('a', 'x')\nos.makedirs('y/b')\nos.symlink('y', 'a')"
+    outcome, _ = outcome_of(making, does, output_path="a/b")
+    assert (outcome.end, outcome.reason) == (End.EXIT, "removed or replaced its a/b: a is a link now")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be made there")
+def test_of_many_problems_the_first_are_named(making: Making) -> None:
+    program = "for number in range(300): open(f'OUTPUT_PATH/{number:0200}.', 'w').close()"
+    outcome, _ = outcome_of(making, program)
+    assert len(outcome.reason) <= 2000
+    assert outcome.reason.count("The path") == 10
+    assert outcome.reason.endswith("… and 290 more.")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_what_cannot_be_collected_is_named_and_fails_nothing(making: Making, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret", encoding="utf-8")
+    program = f"""
+import os
+os.mkfifo("pipe")
+os.symlink({str(tmp_path / "secret")!r}, "link")
+os.symlink({str(tmp_path)!r}, "folder")
+os.symlink("good", "inside")
+open("nul.txt", "w").close()
+open("good", "w").write("good")
+os.mkdir("locked")
+open("locked/in", "w").close()
+os.chmod("locked", 0o400)
+"""
+    outcome, kept = outcome_of(making, program, collect=("/pipe", "link", "folder", "inside", "nul*", "/good"))
+    assert (outcome.end, outcome.reason) == (End.DONE, "")
+    assert kept == {"collected/good": b"good", "collected/inside": b"good"}
+    assert outcome.unkept == (
+        f"The link folder leads out of the folder, to {tmp_path}.",
+        f"The link link leads out of the folder, to {tmp_path / 'secret'}.",
+        "The path 'nul.txt' may not be used: 'nul.txt' is a reserved name.",
+        "pipe is a named pipe, which cannot be part of a tree.",
+    )
+    assert outcome.strays == ("locked/in",)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_link_in_the_place_of_a_log_is_not_followed(making: Making, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret", encoding="utf-8")
+    program = f"import os; os.remove('../out'); os.symlink({str(tmp_path / 'secret')!r}, '../out')"
+    assert outcome_of(making, program)[1] == {}
+
+
+def test_logs_are_kept_where_the_store_takes_no_outputs(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = MemoryStore.put
+
+    async def nearly_full(self: MemoryStore, pid: ProcessId, blobs: Sequence[Blob], *about: Any) -> None:
+        if sum(blob.size for blob in blobs) > 100:
+            raise DiskError("the store's disk is full")
+        await put(self, pid, blobs)
+
+    monkeypatch.setattr(MemoryStore, "put", nearly_full)
+    outcome, kept = outcome_of(making, "print('said'); open('OUTPUT_PATH/big', 'wb').write(bytes(1000))")
+    assert outcome.end is End.BROKEN
+    assert outcome.reason == "ran, but what it left could not be kept: the store's disk is full"
+    assert {path: text.strip() for path, text in kept.items()} == {"logs/out": b"said"}
 
 
 def test_files_that_cannot_be_had_break_the_attempt(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +266,7 @@ def test_files_that_cannot_be_had_break_the_attempt(making: Making, monkeypatch:
     monkeypatch.setattr(MemoryStore, "get", lost)
     outcome, _ = outcome_of(making, "print(1)")
     assert outcome.end is End.BROKEN
-    assert "part 2 could not be run on n1: the store lacks it" in outcome.reason
+    assert outcome.reason == "could not be run: the store lacks it"
 
 
 def test_a_bug_in_the_node_costs_this_attempt_only(
@@ -190,12 +296,67 @@ def test_a_store_that_is_away_for_a_moment_is_waited_for(making: Making, monkeyp
     assert (outcome.end, kept) == (End.DONE, {"outputs/a": b"x"})
 
 
+def test_a_wait_for_the_store_is_told_and_logged(
+    making: Making, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries = []
+
+    async def away(self: Node, timeout: float) -> None:
+        tries.append(timeout)
+        if len(tries) < 3:
+            raise Unreachable("nothing answers at store:1")
+
+    monkeypatch.setattr(Node, "meet", away)
+    monkeypatch.setattr(clock, "jittered", lambda seconds: 0.0)
+    program = "from discomputify_core import program\nprogram.progress(0.5, 'half')\n"
+
+    async def main() -> None:
+        async with making() as node:
+            told: list[Progress] = []
+            monkeypatch.setattr(node.reports, "progress", told.append)
+            outcome = await (await node.attempt(program)).run()
+            assert outcome.end is End.DONE
+            assert [(each.fraction, each.note) for each in told] == [(0.5, "half")] * 2
+            assert not told[0].waiting
+            wanted = r"its program has ended; its outputs wait for the store at store:1 \(since ..:..:.. UTC\)"
+            assert re.fullmatch(wanted, told[1].waiting)
+
+    run(main())
+    assert caplog.text.count("nothing answers at store:1") == 1
+    assert max(tries) < 10
+
+
+def test_outputs_that_take_long_to_arrive_are_told_of(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, told = MemoryStore.put, asyncio.Event()
+
+    async def slow(self: MemoryStore, *about: Any) -> None:
+        await told.wait()
+        await put(self, *about)
+
+    monkeypatch.setattr(MemoryStore, "put", slow)
+    monkeypatch.setattr(committing, "SLOW", 0.0)
+
+    async def main() -> None:
+        async with making() as node:
+            said: list[Progress] = []
+
+            def progress(progress: Progress) -> None:
+                said.append(progress)
+                told.set()
+
+            monkeypatch.setattr(node.reports, "progress", progress)
+            assert (await (await node.attempt("print(1)")).run()).end is End.DONE
+            assert "its outputs are on their way to the store at store:1 (since" in said[0].waiting
+
+    run(main())
+
+
 def test_a_store_that_stays_away_breaks_the_attempt(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(self: MemoryStore, *about: Any) -> None:
         raise Unreachable("no store at store:1")
 
     monkeypatch.setattr(MemoryStore, "put", away)
-    monkeypatch.setattr(module, "STORE_PATIENCE", -1.0)
+    monkeypatch.setattr(committing, "PATIENCE", -1.0)
     outcome, _ = outcome_of(making, "open('OUTPUT_PATH/a', 'w').write('x')")
     assert outcome.end is End.BROKEN
     assert "no store at store:1" in outcome.reason

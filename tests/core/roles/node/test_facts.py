@@ -81,23 +81,23 @@ def stderr_of(program: str) -> tuple[int, str]:
 
 def said(program: str) -> str:
     code, stderr = stderr_of(program)
-    return diagnose(3, "n1", code=code, stderr_tail=stderr, python="3.11.2", interpreter="/venv/bin/python").reason
+    return diagnose(code=code, stderr_tail=stderr, python="3.11.2", interpreter="/venv/bin/python").reason
 
 
 def test_a_missing_module_is_reported_with_node_interpreter_and_pip_line() -> None:
     code, stderr = stderr_of("import numpie.linalg")
-    found = diagnose(3, "n1", code=code, stderr_tail=stderr, python="3.11.2", interpreter="/venv/bin/python")
+    found = diagnose(code=code, stderr_tail=stderr, python="3.11.2", interpreter="/venv/bin/python")
     assert found.missing_module == "numpie"
-    for words in ("Part 3 on n1", "python 3.11.2 at /venv/bin/python", "/venv/bin/python -m pip install numpie"):
+    for words in ("failed under python 3.11.2 at /venv/bin/python", "/venv/bin/python -m pip install numpie"):
         assert words in found.reason
-    known = diagnose(1, "n", code=1, stderr_tail="ModuleNotFoundError: No module named 'cv2'", interpreter="py")
+    known = diagnose(code=1, stderr_tail="ModuleNotFoundError: No module named 'cv2'", interpreter="py")
     assert "py -m pip install opencv-python" in known.reason
 
 
 def test_a_missing_module_that_the_program_coped_with_is_not_the_reason() -> None:
     program = "try:\n    import numpie\nexcept ImportError:\n    raise ValueError('no luck')"
     code, stderr = stderr_of(program)
-    found = diagnose(3, "n1", code=code, stderr_tail=stderr)
+    found = diagnose(code=code, stderr_tail=stderr)
     assert found.missing_module == ""
     assert "ValueError: no luck (exit code 1)" in found.reason
 
@@ -121,7 +121,7 @@ def test_the_reason_names_what_python_said(program: str, words: str) -> None:
 
 
 def test_signals_have_names_and_hints() -> None:
-    assert "SIGKILL" in diagnose(1, "n", signal=signal.SIGKILL).reason
-    assert "memory" in diagnose(1, "n", signal=signal.SIGKILL).reason
-    assert diagnose(1, "n", signal=signal.SIGTERM).reason == "Part 1 on n was ended by SIGTERM."
-    assert "signal 200" in diagnose(1, "n", signal=200).reason
+    assert "SIGKILL" in diagnose(signal=signal.SIGKILL).reason
+    assert "memory" in diagnose(signal=signal.SIGKILL).reason
+    assert diagnose(signal=signal.SIGTERM).reason == "was ended by SIGTERM"
+    assert "signal 200" in diagnose(signal=200).reason

@@ -23,6 +23,8 @@ log = logging.getLogger("discomputify.master")
 
 #: Seconds between a node's beats.
 BEAT = 2.0
+#: Most characters of what an attempt waits for.
+MAX_WAITING = 500
 
 
 def node_operations(master: MasterNode) -> Operations:
@@ -81,7 +83,9 @@ class _Desk:
         self._master.flush(
             *(ev.AttemptStarted(name, attempt, wall) for attempt in report.started),
             *(
-                ev.AttemptProgressed(name, p.attempt, min(max(p.fraction, 0.0), 1.0), p.note[:200])
+                ev.AttemptProgressed(
+                    name, p.attempt, min(max(p.fraction, 0.0), 1.0), p.note[:200], p.waiting[:MAX_WAITING]
+                )
                 for p in report.progress
             ),
             *(ev.AttemptEnded(name, outcome, wall) for outcome in report.ended),

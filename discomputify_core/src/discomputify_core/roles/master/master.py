@@ -14,7 +14,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from discomputify_core import __version__
 from discomputify_core.cluster.machine import Cluster, Settings
 from discomputify_core.edge import clock
-from discomputify_core.edge.calls import Peer, Server
+from discomputify_core.edge.calls import Peer
+from discomputify_core.edge.serving import Server
 from discomputify_core.errors import BadInput, ChannelClosed, DiscomputifyError, NoSuchTree, OurBug, StoreError
 from discomputify_core.interfaces.files import FileStore
 from discomputify_core.interfaces.scheduler import Scheduler
@@ -178,7 +179,7 @@ class MasterNode:
         for spec in work.jobs:
             desk.known.pop(spec.process_id, None)
         if name is not None:
-            reason = f"it could not be sent to {name}: {why}"
+            reason = f"could not be sent to its node: {why}"
             ends = (Outcome(start.attempt, End.BROKEN, reason=reason) for start in work.start)
             self.flush(*(ev.AttemptEnded(name, end, clock.wall()) for end in ends))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from discomputify_core.edge import clock
 from discomputify_core.edge.calls import Peer
-from discomputify_core.edge.connect import Connection, hello, master_address
+from discomputify_core.edge.connect import Connection, hello, master_address, store_addresses
 from discomputify_core.edge.machine import memory, owner, usable_cpus
 from discomputify_core.edge.names import node_name, this_machine
 from discomputify_core.edge.opening import Loaded
@@ -28,6 +28,7 @@ from discomputify_core.roles.node import facts as node_facts
 from discomputify_core.roles.node.agent_server import AgentServer
 from discomputify_core.roles.node.attempt import PartAttempt, Tools
 from discomputify_core.roles.node.cache import BlobCache
+from discomputify_core.roles.node.committing import Commits
 from discomputify_core.roles.node.disk import FolderLock
 from discomputify_core.roles.node.indices import Indices
 from discomputify_core.roles.node.load import LoadMeter

@@ -38,15 +38,13 @@ _SIGNAL_HINTS = {
 class Diagnosis:
     """Why a part failed."""
 
-    #: One or two sentences.
+    #: One or two sentences; the first one says what the part did, and does not name it.
     reason: str
     #: The module that could not be imported, or "".
     missing_module: str = ""
 
 
 def diagnose(
-    part: int,
-    node: str,
     *,
     code: int = 0,
     signal: int = 0,
@@ -55,11 +53,9 @@ def diagnose(
     interpreter: str = "",
     folder: str = "",
 ) -> Diagnosis:
-    """Why *part* failed on *node*.
+    """Why a part failed, as what its program did: whoever shows it names the part and the node.
 
     Args:
-        part: which part.
-        node: the node's name.
         code: exit code, if it ended by itself.
         signal: number of the signal that ended it, or 0.
         stderr_tail: the last lines of its stderr.
@@ -70,28 +66,28 @@ def diagnose(
     if signal:
         name = _signal_name(signal)
         hint = _SIGNAL_HINTS.get(name)
-        return Diagnosis(f"Part {part} on {node} was ended by {name}." + (f" {hint}." if hint else ""))
+        return Diagnosis(f"was ended by {name}" + (f". {hint}." if hint else ""))
     kind, message = _last_error(stderr_tail)
     if kind in ("ModuleNotFoundError", "ImportError") and (found := _NO_MODULE.search(message)):
-        return _missing(part, node, found[1], python, interpreter)
+        return _missing(found[1], python, interpreter)
     if kind in ("SyntaxError", "IndentationError", "TabError"):
-        return Diagnosis(f"Part {part} on {node} (python {python}): {kind}: {message}{_where(stderr_tail)}.")
+        return Diagnosis(f"failed under python {python} with {kind}: {message}{_where(stderr_tail)}")
     if kind.endswith("MemoryError"):
         return Diagnosis(
-            f"Part {part} on {node} ran out of memory ({kind}). "
+            f"ran out of memory ({kind}). "
             "Submit with --memory, so that fewer parts share a node, or with more and smaller parts."
         )
     if kind:
         said = f"{kind}: {message}" if message else kind
-        full = f" Work folders there are in {folder}: make room." if folder and _FULL.match(message) else ""
-        return Diagnosis(f"Part {part} on {node} failed with {said} (exit code {code}).{full}")
-    return Diagnosis(f"Part {part} on {node} ended with exit code {code}.")
+        full = f". Work folders there are in {folder}: make room." if folder and _FULL.match(message) else ""
+        return Diagnosis(f"failed with {said} (exit code {code}){full}")
+    return Diagnosis(f"ended with exit code {code}")
 
 
-def _missing(part: int, node: str, module: str, python: str, interpreter: str) -> Diagnosis:
+def _missing(module: str, python: str, interpreter: str) -> Diagnosis:
     top = module.partition(".")[0]
     return Diagnosis(
-        f"Part {part} on {node} (python {python} at {interpreter}): No module named '{module}'. "
+        f"failed under python {python} at {interpreter}: No module named '{module}'. "
         f"Install it there: {interpreter} -m pip install {PACKAGES.get(top, top)} "
         f"(or, if '{top}' is your own, put it beside main.py).",
         top,

@@ -30,7 +30,7 @@ MAX_REASON, MAX_TAIL = 2000, 4000
 #: Most paths of stray files, and characters of each.
 MAX_STRAYS, MAX_PATH = 20, 1024
 
-REFUSED = "the node ran it, but the master could not take the report of how it ended (the node's log says more)"
+REFUSED = "was run, but the master could not take the report of how it ended (the node's log says more)"
 
 
 class Reports:
@@ -61,7 +61,9 @@ class Reports:
 
     def progress(self, progress: Progress) -> None:
         """A part said how far it is; only the newest word of each counts."""
-        self._progress[progress.attempt] = attrs.evolve(progress, note=_text(progress.note, MAX_REASON))
+        self._progress[progress.attempt] = attrs.evolve(
+            progress, note=_text(progress.note, MAX_REASON), waiting=_text(progress.waiting, MAX_REASON)
+        )
         self._wake()
 
     def ended(self, outcome: Outcome) -> None:
@@ -153,6 +155,7 @@ def modest(outcome: Outcome) -> Outcome:
         stderr_tail=_text(outcome.stderr_tail[-MAX_TAIL:], MAX_TAIL),
         missing_module=_text(outcome.missing_module, MAX_PATH),
         strays=tuple(_text(path, MAX_PATH) for path in outcome.strays[:MAX_STRAYS]),
+        unkept=tuple(_text(each, MAX_PATH) for each in outcome.unkept[:MAX_STRAYS]),
     )
 
 
