@@ -229,3 +229,14 @@ def test_tables_are_drawn_for_people(monkeypatch: pytest.MonkeyPatch, capsys: py
     shown = capsys.readouterr().out
     assert "[red]a[/]" in shown  # a cell is text, not markup
     assert "\x1b[3" not in shown
+
+
+def test_what_programs_and_peers_say_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    from discomputify_core.cli import output
+
+    output.say("\x1b]0;title\x07a\tb\nc\x9b2J")
+    output.note("\x1b[31mred")
+    output.table(("NAME",), [("\x1b[2J",)])
+    shown = capsys.readouterr()
+    assert shown.out.startswith("?]0;title?a\tb\nc?2J\n")
+    assert "\x1b" not in shown.out + shown.err

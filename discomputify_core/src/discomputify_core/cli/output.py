@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import click
 
 MASK = "********"
+_CONTROL = {code: "?" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def safe_streams() -> None:
@@ -35,14 +36,20 @@ def _nowhere() -> TextIO:
     return io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8")
 
 
+def harmless(text: str) -> str:
+    """*text* without control characters but new lines and tabs: notes, names and reasons come from programs and
+    peers, and must not steer the terminal of whoever looks at them."""
+    return text.translate(_CONTROL)
+
+
 def say(text: str = "") -> None:
     """A line of the answer, on stdout."""
-    click.echo(text)
+    click.echo(harmless(text))
 
 
 def note(text: str) -> None:
     """A remark, on stderr."""
-    click.echo(text, err=True)
+    click.echo(harmless(text), err=True)
 
 
 def warn(text: str) -> None:
@@ -62,7 +69,7 @@ def is_terminal(stream: TextIO | None = None) -> bool:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """*rows* under *columns*, on stdout: drawn on a terminal (plain where NO_COLOR is set), aligned text in a pipe."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[harmless(str(cell)) for cell in row] for row in rows]
     if is_terminal():
         _drawn(columns, cells)
         return

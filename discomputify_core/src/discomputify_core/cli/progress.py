@@ -6,8 +6,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import click
-
+from discomputify_core.cli.output import harmless, note
 from discomputify_core.cli.shown import counts_line, size
 from discomputify_core.edge import clock
 from discomputify_core.model.job import JobStatus
@@ -42,7 +41,7 @@ class Display:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
-                TextColumn("{task.fields[said]}"),
+                TextColumn("{task.fields[said]}", markup=False),
                 TimeRemainingColumn(),
             )
             self._bars = Progress(*columns, console=Console(stderr=True))
@@ -59,9 +58,9 @@ class Display:
         """A line that stays."""
         if not self._quiet:
             if self._bars:
-                self._bars.console.print(line, markup=False, highlight=False)
+                self._bars.console.print(harmless(line), markup=False, highlight=False)
             else:
-                click.echo(line, err=True)
+                note(line)
 
     def uploading(self, total: int) -> None:
         """An upload of at most *total* bytes begins."""
@@ -83,12 +82,12 @@ class Display:
     def job(self, status: JobStatus) -> None:
         """The job changed."""
         parts = status.parts
-        said = counts_line(parts) + (f" ({status.note})" if status.note else "")
+        said = counts_line(parts) + (f" ({harmless(status.note)})" if status.note else "")
         if self._bars:
             if self._parts is None:
                 self._parts = self._bars.add_task("parts", total=parts.total, said=said)
             ended = parts.done + parts.failed + parts.stopped + status.progress * (parts.running + parts.placed)
-            self._bars.update(self._parts, completed=ended, said=said if parts.running else status.reason or said)
+            self._bars.update(self._parts, completed=ended, said=said if parts.running else harmless(status.reason) or said)
             return
         if status.ended:  # the command's own last words say it
             return
