@@ -87,7 +87,8 @@ class Display:
             if self._parts is None:
                 self._parts = self._bars.add_task("parts", total=parts.total, said=said)
             ended = parts.done + parts.failed + parts.stopped + status.progress * (parts.running + parts.placed)
-            self._bars.update(self._parts, completed=ended, said=said if parts.running else harmless(status.reason) or said)
+            waits = "" if parts.running else harmless(status.reason)
+            self._bars.update(self._parts, completed=ended, said=waits or said)
             return
         if status.ended:  # the command's own last words say it
             return
