@@ -26,7 +26,8 @@ def changed(conf: Path, folder: Path, **values: Any) -> str:
 def test_a_healthy_cluster(cli: Cli, running_cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctoring, "NEARLY_FULL", 0)
     answer = cli("--conf", str(running_cluster.conf), "doctor")
-    assert "keys match" in answer.out
+    assert "keys and protocol match" in answer.out
+    assert "discomputify-tcp 2." in answer.out.partition("master_node at")[2]
     assert "computing node local: live" in answer.out
     assert "store at 127.0.0.1" in answer.out
     assert "wrong" not in answer.out, answer.out

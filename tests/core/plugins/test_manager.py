@@ -139,3 +139,10 @@ def test_commands_are_asked_for_only_where_they_are_wanted() -> None:
     assert Plugins.load([broken]).names("command") == ()
     with pytest.raises(PluginBroke, match="discomputify_register_commands"):
         Plugins.load([broken], with_commands=True)
+
+
+def test_versions_are_those_of_what_the_conf_uses() -> None:
+    first = entry_point("a", discomputify_register_schedulers={"one": "a.b:C"})
+    second = entry_point("b", discomputify_register_schedulers={"two": "a.b:D"})
+    plugins = Plugins.load([first, second])
+    assert plugins.versions(Conf(scheduler=Name("two"))) == {"dist-b": "1.2", "discomputify-core": __version__}

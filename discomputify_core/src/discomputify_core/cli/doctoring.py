@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -74,14 +74,11 @@ def _disks(loaded: Loaded) -> Iterator[Finding]:
 
 
 def _versions(loaded: Loaded) -> Iterator[Finding]:
-    listed = loaded.plugins.listing(loaded.conf)
-    yield Finding(
-        "ok",
-        f"discomputify {__version__} here; plugins: "
-        + ", ".join(
-            sorted({f"{each.distribution} {each.version}" for each in listed if each.selected and each.distribution})
-        ),
-    )
+    yield Finding("ok", f"discomputify {__version__} here; plugins: {_told(loaded.plugins.versions(loaded.conf))}")
+
+
+def _told(plugins: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(plugins.items()))
 
 
 async def _master(client: Client, loaded: Loaded) -> AsyncIterator[Finding]:
@@ -93,7 +90,9 @@ async def _master(client: Client, loaded: Loaded) -> AsyncIterator[Finding]:
         yield _unreached(where, error, "discomputify run master_node")
         return
     yield Finding(
-        "ok", f"{where}: discomputify {info.version}, scheduler {info.scheduler}, {info.jobs} jobs; keys match"
+        "ok",
+        f"{where}: discomputify {info.version}, scheduler {info.scheduler}, {info.jobs} jobs; "
+        f"plugins: {_told(info.plugins)}; keys and protocol match",
     )
     if info.store:
         yield Finding("wrong", f"the master cannot use the store: {info.store}", "start it: discomputify run ftp_node")

@@ -168,6 +168,11 @@ class Plugins:
         order = [*KINDS, "observer"]
         return tuple(sorted(rows, key=lambda row: (order.index(row.kind), row.name)))
 
+    def versions(self, conf: Conf) -> dict[str, str]:
+        """Distribution -> version of the plugins that *conf* uses."""
+        used = (row for row in self.listing(conf) if row.selected and row.distribution)
+        return {row.distribution: row.version for row in used}
+
     def _listed(self, each: Registered, conf: Conf | None) -> Listed:
         key = KINDS[each.kind].key
         selected = conf is not None and (not key or getattr(conf, key.lower()) == each.name)

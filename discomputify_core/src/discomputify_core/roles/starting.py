@@ -48,6 +48,7 @@ class _Master(Role):
             loaded.scheduler(),
             Settings(expected=tuple(loaded.conf.computing_nodes)),
             observe=(lambda batch: observers(batch=batch)) if observers.get_hookimpls() else None,
+            plugins=loaded.plugins.versions(loaded.conf),
         )
 
         self._connection.transport.on_refused = self._node.refused

@@ -192,6 +192,7 @@ class _Desk:
                 MasterInfo(
                     version=__version__,
                     scheduler=cluster.policy.name,
+                    plugins=self._master.plugins,
                     jobs=len(cluster.state.jobs),
                     nodes=len(cluster.state.open_nodes()),
                     store=self._master.store_fault,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 from discomputify_core import __version__
 from discomputify_core.cluster.machine import Cluster, Settings
@@ -57,6 +57,7 @@ class MasterNode:
         store: asked whether it holds the programs of submitted jobs, and told to forget cleared ones.
         policy: where parts go.
         observe: called with every batch of events, off this loop.
+        plugins: versions of the distributions in use here, for ``doctor``.
     """
 
     name = "master_node"
@@ -69,8 +70,10 @@ class MasterNode:
         policy: Scheduler,
         settings: Settings | None = None,
         observe: Callable[[Sequence[ev.Event]], None] | None = None,
+        plugins: Mapping[str, str] | None = None,
     ) -> None:
         self.cluster = Cluster(policy, settings)
+        self.plugins = dict(plugins or {})
         self.store = store
         self.store_fault = ""
         self.watchers = Watchers()
