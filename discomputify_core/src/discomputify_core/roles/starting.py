@@ -9,6 +9,7 @@ from discomputify_core.edge.connect import Connection, hello, master_address
 from discomputify_core.edge.opening import Loaded
 from discomputify_core.interfaces.transport import Address
 from discomputify_core.roles.master.master import MasterNode
+from discomputify_core.roles.master.observers import observe_with
 from discomputify_core.roles.node.computing import ComputingNode
 from discomputify_core.roles.stores import ServiceHost
 
@@ -40,14 +41,13 @@ class _Master(Role):
 
     def __init__(self, loaded: Loaded) -> None:
         self._connection = Connection(loaded, hello(self.name))
-        observers = loaded.plugins.hook.discomputify_on_events
         self._node = MasterNode(
             self._connection.transport,
             (master_address(loaded.conf),),
             self._connection.store(),
             loaded.scheduler(),
             Settings(expected=tuple(loaded.conf.computing_nodes)),
-            observe=(lambda batch: observers(batch=batch)) if observers.get_hookimpls() else None,
+            observe=observe_with(loaded.plugins),
             plugins=loaded.plugins.versions(loaded.conf),
         )
 

@@ -1,13 +1,17 @@
 """Plugins that watch: off the loop, and without power over it."""
 
 import threading
-from collections.abc import Sequence
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
+from discomputify_core.hookspecs import hookimpl
 from discomputify_core.model.events import Event, Tick
+from discomputify_core.plugins.manager import Plugins
 from discomputify_core.roles.master import observers as module
-from discomputify_core.roles.master.observers import Observers
+from discomputify_core.roles.master.observers import Observers, observe_with
 
 
 def test_batches_arrive_in_order_in_another_thread() -> None:
@@ -62,3 +66,36 @@ def test_a_slow_observer_misses_batches_which_are_counted(
 
 def test_observers_that_were_never_started_can_be_closed() -> None:
     Observers(lambda batch: None).close()
+
+
+def watcher(name: str, watch: Callable[[Sequence[Event]], None]) -> Any:
+    """An entry point of a plugin that only watches."""
+
+    def discomputify_on_events(batch: Sequence[Event]) -> None:
+        watch(batch)
+
+    hooks = types.ModuleType(f"hooks_of_{name}")
+    hooks.__dict__["discomputify_on_events"] = hookimpl(discomputify_on_events)
+    return types.SimpleNamespace(name=name, load=lambda: hooks, dist=None)
+
+
+def test_a_raising_plugin_is_named_and_hides_nothing_from_others(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str] = []
+
+    def fail(batch: Sequence[Event]) -> None:
+        raise ZeroDivisionError("its own fault")
+
+    found = [
+        watcher("first", lambda batch: seen.append(f"first {len(batch)}")),
+        watcher("culprit", fail),
+        watcher("last", lambda batch: seen.append(f"last {len(batch)}")),
+    ]
+    observe = observe_with(Plugins.load(found))
+    assert observe is not None
+    observe([Tick(), Tick()])
+    assert seen == ["last 2", "first 2"]
+    assert "culprit" in caplog.text
+
+
+def test_without_a_plugin_that_watches_nothing_is_called() -> None:
+    assert observe_with(Plugins.load([])) is None

@@ -8,11 +8,30 @@ import threading
 from collections.abc import Callable, Sequence
 
 from discomputify_core.model.events import Event
+from discomputify_core.plugins.manager import Plugins
 
 log = logging.getLogger("discomputify.observers")
 
 #: Batches that may wait for slow observers; more are dropped and counted.
 MAX_WAITING = 1000
+
+
+def observe_with(plugins: Plugins) -> Callable[[Sequence[Event]], None] | None:
+    """What shows a batch to every plugin that watches, last registered first; None if none does.
+
+    A plugin that raises is logged with its name, and the others see the batch all the same.
+    """
+    watching = plugins.hook.discomputify_on_events.get_hookimpls()[::-1]
+
+    def observe(batch: Sequence[Event]) -> None:
+        for each in watching:
+            try:
+                each.function(*([batch] if each.argnames else []))
+            except Exception:  # an observer's fault is its own
+                origin = plugins.origin(each.plugin_name)
+                log.exception("the observer of the plugin '%s' (%s) failed", origin.plugin, origin)
+
+    return observe if watching else None
 
 
 class Observers:
