@@ -101,3 +101,11 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     os.lchown(link, 12345, 12345)
     with pytest.raises(DiskError, match="link that another user made"):
         places.private_folder(link)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX knows owners")
+def test_the_default_folder_is_made_for_this_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "discomputify-me" / "host" / "work"
+    monkeypatch.setattr(places, "default_folder", lambda name: folder)
+    assert places.made_default_folder("work") == folder
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (folder, folder.parent.parent)] == [0o700, 0o700]

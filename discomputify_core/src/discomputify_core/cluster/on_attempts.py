@@ -182,7 +182,7 @@ def start(turn: Turn, job: Job, part: int, node: Node) -> None:
     trouble = job.parts.trouble.get(part)
     number = trouble.number if trouble else 1
     job.parts.move(part, Cause.PLACED)
-    attempt = Attempt(attempt_id(job.id, part, number, job.spec.key), job.id, part, number, node.name, turn.now)
+    attempt = Attempt(attempt_id(job.id, part, number, job.spec.key), job.id, part, number, node.name)
     turn.state.attempts[attempt.id] = job.live[attempt.id] = attempt
     node.take(attempt, job.spec.request)
     if node.name not in job.ran_on:

@@ -27,7 +27,6 @@ class Attempt:
     part: int
     number: int
     node: NodeName
-    placed_at: float
     started_wall: float = 0.0
     progress: float = 0.0
     #: Why it was told to stop, "" if it was not.

@@ -117,7 +117,7 @@ def default_folder(name: str) -> Path:
     if not _remote(usual):
         return usual
     user = re.sub(r"[^A-Za-z0-9._-]", "_", user_name())
-    for base in (Path("/var/tmp"), Path(tempfile.gettempdir())):  # noqa: S108  # made private by private_folder
+    for base in (Path("/var/tmp"), Path(tempfile.gettempdir())):  # noqa: S108  # made_default_folder makes it private
         folder = base / f"discomputify-{user}" / host / name
         if base.is_dir() and not _remote(folder):
             return folder
@@ -151,6 +151,17 @@ def private_folder(folder: Path) -> Path:
     except OSError as error:
         raise DiskError(f"The folder {folder} cannot be used: {error.strerror or error}.", path=str(folder)) from error
     return folder
+
+
+def made_default_folder(name: str) -> Path:
+    """:func:`default_folder`, made for this user alone.
+
+    Raises:
+        DiskError: as :func:`private_folder`, also for the folder above that all of ours are in.
+    """
+    folder = default_folder(name)
+    private_folder(folder.parent.parent)  # first: whoever owns it could exchange what is below
+    return private_folder(folder)
 
 
 def _check_owner(folder: Path) -> None:

@@ -10,9 +10,6 @@ from discomputify_core.errors import BadInput
 ProcessId = NewType("ProcessId", str)
 """The user's name of a job, unique in a cluster until it is cleared."""
 
-PartNo = NewType("PartNo", int)
-"""A part of a job, counted from 1."""
-
 AttemptId = NewType("AttemptId", str)
 """One try to run one part: ``PROCESS_ID.PART.ATTEMPT.KEY``, KEY being the job's own random key.
 Opaque: nobody takes it apart."""

@@ -16,7 +16,7 @@ from discomputify_core.edge.connect import Connection, hello, master_address, st
 from discomputify_core.edge.machine import memory, owner, usable_cpus
 from discomputify_core.edge.names import node_name, this_machine
 from discomputify_core.edge.opening import Loaded
-from discomputify_core.edge.places import default_cache_limit, default_folder
+from discomputify_core.edge.places import default_cache_limit, made_default_folder
 from discomputify_core.errors import BadInput, DiscomputifyError, NameTaken, Refused, Unreachable
 from discomputify_core.interfaces.calls import Asked, Operation, Reply
 from discomputify_core.model.codec import from_plain, to_plain
@@ -115,11 +115,11 @@ class ComputingNode:
 
     async def _prepare(self) -> Tools:
         conf = self._loaded.conf
-        work = Path(conf.work_path or default_folder("work")) / _folder_name(self.node)
+        work = await _folder(conf.work_path, "work") / _folder_name(self.node)
         self._lock = FolderLock(work, "WORK_PATH")
         await asyncio.to_thread(self._lock.take)
         await asyncio.to_thread(sweep, work)
-        cache_folder = Path(conf.cache_path or default_folder("cache")) / _folder_name(self.node)
+        cache_folder = await _folder(conf.cache_path, "cache") / _folder_name(self.node)
         limit = int(conf.cache_limit or 0) or await asyncio.to_thread(default_cache_limit, cache_folder)
         self._cache = cache = BlobCache(cache_folder, limit)
         await asyncio.to_thread(cache.open)
@@ -367,6 +367,11 @@ def _piece(path: Path, offset: int, limit: int) -> bytes:
             return file.read(min(limit, MAX_LOG))
     except FileNotFoundError:
         return b""
+
+
+async def _folder(named: str | None, default: str) -> Path:
+    """The folder that the conf names, or this user's default one, made."""
+    return Path(named) if named is not None else await asyncio.to_thread(made_default_folder, default)
 
 
 def _folder_name(node: NodeName) -> str:
