@@ -27,7 +27,6 @@ from discomputify_core.errors import (
     BadInput,
     DiscomputifyError,
     DiskError,
-    JobExists,
     JobForgotten,
     NoSuchJob,
     Unreachable,
@@ -36,7 +35,7 @@ from discomputify_core.interfaces.files import FileStore, Moved, StoreStatus
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.ids import ProcessId, check_parts, check_process_id
 from discomputify_core.model.inputs import check_inputs, most_bytes_of_a_part
-from discomputify_core.model.job import AttemptReport, JobSpec, JobStatus, Request
+from discomputify_core.model.job import AttemptReport, JobSpec, JobStatus, Request, id_in_use
 from discomputify_core.model.message import (
     AboutJob,
     JobsAsked,
@@ -234,12 +233,7 @@ class Client:
             status = await self.status(process_id)
         except NoSuchJob:
             return
-        raise JobExists(
-            f"PROCESS_ID '{process_id}' is in use by a job of {status.owner or 'an unknown user'} with "
-            f"{status.parts.total} parts that is {status.state.value}. Choose another one, or free it with: "
-            f"discomputify clear {process_id}" + ("" if status.ended else f" (after: discomputify stop {process_id})"),
-            process_id=process_id,
-        )
+        raise id_in_use(process_id, status.owner, status.parts.total, status.state)
 
     async def _slots_or_none(self) -> int:
         return (await self._ask("nodes", NodesAsked(), Nodes)).slots

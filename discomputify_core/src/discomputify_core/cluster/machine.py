@@ -12,12 +12,12 @@ from typing import Any
 from discomputify_core.cluster import names, on_attempts, on_jobs, on_nodes, placement
 from discomputify_core.cluster.state import Job, State
 from discomputify_core.cluster.turn import CUT, LEASE, Settings, Turn
-from discomputify_core.errors import BadInput, JobExists, NoSuchJob
+from discomputify_core.errors import BadInput, NoSuchJob
 from discomputify_core.interfaces.scheduler import Scheduler
 from discomputify_core.model import events as ev
 from discomputify_core.model.commands import Command, JobChanged
 from discomputify_core.model.ids import MAX_NAME, AttemptId, ProcessId
-from discomputify_core.model.job import JobSpec
+from discomputify_core.model.job import JobSpec, id_in_use
 from discomputify_core.model.node import NodeFacts
 
 HANDLERS: Mapping[type, Callable[[Turn, Any], None]] = {
@@ -68,14 +68,7 @@ class Cluster:
             return True
         if job.spec.key == spec.key:
             return False
-        raise JobExists(
-            f"PROCESS_ID '{job.id}' is in use by a job of {job.spec.owner or 'an unknown user'} with "
-            f"{job.parts.total} parts that is {job.state.value}. Choose another one, or free it with: "
-            f"discomputify clear {job.id}" + ("" if job.ended else f" (after: discomputify stop {job.id})"),
-            process_id=job.id,
-            owner=job.spec.owner,
-            state=job.state.value,
-        )
+        raise id_in_use(job.id, job.spec.owner, job.parts.total, job.state)
 
     def check_clear(self, process_id: ProcessId) -> None:
         """Whether the job may be forgotten.

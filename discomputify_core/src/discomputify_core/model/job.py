@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from discomputify_core.errors import BadInput
+from discomputify_core.errors import BadInput, JobExists
 from discomputify_core.model.files import check_path
 from discomputify_core.model.ids import AttemptId, ProcessId, check_parts, check_process_id
 
@@ -221,3 +221,16 @@ class PartOutput:
     attempt: AttemptId
     manifest: str
     state: str = "done"
+
+
+def id_in_use(process_id: str, owner: str, parts: int, state: JobState) -> JobExists:
+    """The error for a process id that another job has: whose it is, and how to free it."""
+    first = "" if state in ENDED else f" (after: discomputify stop {process_id})"
+    return JobExists(
+        f"PROCESS_ID '{process_id}' is in use by a job of {owner or 'an unknown user'} with "
+        f"{parts} parts that is {state.value}. Choose another one, or free it with: "
+        f"discomputify clear {process_id}{first}",
+        process_id=process_id,
+        owner=owner,
+        state=state.value,
+    )
