@@ -1,6 +1,6 @@
 """What the store promises about blobs and trees together. Blocking: runs in threads.
 
-Whoever calls :meth:`Keeper.commit`, :meth:`Keeper.clear`, :meth:`Keeper.count_uses` or
+Whoever calls :meth:`Keeper.commit`, :meth:`Keeper.clear`, :meth:`Keeper.count_uses`, :meth:`Keeper.find` or
 :meth:`Keeper.manifest_size` lets no two of them run at once; everything else may run at any time.
 """
 
@@ -108,6 +108,21 @@ class Keeper:
         # What it brought for a tree that never came to be goes too.
         promised = [digest for digest in self._pins.drop(process_id) if self._refs.unused(digest)]
         return self._remove({*freed, *promised})
+
+    def find(self, about: wire.AboutTree) -> Digest:
+        """The digest of the packed manifest of a job's tree, by the tree's name.
+
+        Raises:
+            NoSuchTree: the job has no tree of that name.
+        """
+        ref = self._refs.trees(check_process_id(about.process_id)).get(about.tree)
+        if ref is None:
+            raise NoSuchTree(
+                f"The store has no tree '{about.tree[:80]}' of {about.process_id}.",
+                process_id=about.process_id,
+                tree=about.tree[:80],
+            )
+        return ref.digest
 
     def manifest_size(self, about: wire.AboutTree) -> int:
         """How long the packed manifest of a job's tree is.

@@ -53,6 +53,10 @@ class Refs:
         self._trees(folder)
         return self._sizes.get(folder, {}).get(digest)
 
+    def trees(self, process_id: str) -> dict[str, Ref]:
+        """The trees of a job by name."""
+        return dict(self._trees(layout.job_folder(process_id)))
+
     def put(self, process_id: str, ref: Ref, manifest: Manifest) -> list[str]:
         """Make *ref* a tree of the job; returns what no tree uses any more because another tree had that name.
 

@@ -84,6 +84,7 @@ class FtpNode(ServiceRole):
             wire.APPEND: Operation(self._append),
             wire.COMMIT: Operation(self._commit, changes=True),
             wire.MANIFEST: Operation(self._manifest),
+            wire.FIND: Operation(self._find),
             wire.FETCH: Operation(self._fetch),
             wire.READ: Operation(self._read),
             wire.DAMAGED: Operation(self._damaged),
@@ -161,6 +162,12 @@ class FtpNode(ServiceRole):
             size = await self._in_thread(lambda: self._keeper.manifest_size(about))
         data = await self._in_thread(lambda: self._keeper.manifest(about.digest, size))
         return Reply(to_plain(wire.Size(size)), data)
+
+    async def _find(self, asked: Asked) -> Reply:
+        about = from_plain(asked.data, wire.AboutTree)
+        async with self._trees:
+            digest = await self._in_thread(lambda: self._keeper.find(about))
+        return Reply(to_plain(wire.Found(digest)))
 
     async def _fetch(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, wire.AboutBlobs)

@@ -94,6 +94,16 @@ class FtpStore(FileStore):
             raise BlobDamaged(f"The manifest {digest} did not arrive as it should.", digest=digest)
         return await asyncio.to_thread(wire.unpack, data, digest)
 
+    async def find(self, process_id: ProcessId, tree: str) -> Digest:
+        """See :meth:`FileStore.find`."""
+        about = wire.AboutTree(check_process_id(process_id), check_tree(tree))
+        return check_digest((await self._lanes.ask(wire.FIND, about, wire.Found)).digest)
+
+    async def gather(self, process_id: ProcessId) -> Digest:
+        """See :meth:`FileStore.gather`."""
+        about = wire.AboutTree(check_process_id(process_id))
+        return check_digest((await self._lanes.ask(wire.GATHER, about, wire.Found, extra=LONG)).digest)
+
     async def get(self, process_id: ProcessId, blobs: Sequence[Blob], moved: Moved | None = None) -> None:
         """See :meth:`FileStore.get`."""
         check_process_id(process_id)

@@ -22,6 +22,10 @@ APPEND = "store.append"
 COMMIT = "store.commit"
 #: About a tree -> ``{"size": bytes}``; the body is the packed manifest where it is small.
 MANIFEST = "store.manifest"
+#: About a tree, by its name -> ``{"digest": text}``: its manifest's.
+FIND = "store.find"
+#: About a tree: what old clients wrote for its job is its tree ``upload`` now -> as :data:`FIND`.
+GATHER = "store.gather"
 #: About blobs; the body of the answer is their bytes, one after the other.
 FETCH = "store.fetch"
 #: About a chunk; the body of the answer is its bytes.
@@ -82,6 +86,13 @@ class Examined:
     """Answer to :data:`DAMAGED`."""
 
     damaged: bool
+
+
+@attrs.frozen
+class Found:
+    """Answer to :data:`FIND` and :data:`GATHER`."""
+
+    digest: str
 
 
 @attrs.frozen

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 import attrs
 
+from discomputify_core.errors import StoreError
 from discomputify_core.interfaces.calls import Caller
 from discomputify_core.model.conf import Conf
 from discomputify_core.model.files import Digest, Manifest
@@ -50,6 +51,12 @@ class Hasher(Protocol):
 
 Moved = Callable[[int], None]
 """Told how many bytes were moved, as they are."""
+
+#: Name of the tree of a job that was uploaded before the job was started.
+UPLOADED = "upload"
+#: Trees of a job whose names begin so are shown to old clients (CYPHER/1) by stores that serve them, as folders of the
+#: rest of the name: ``shown/qwe_1_3`` as ``qwe_1_3``.
+SHOWN = "shown/"
 
 
 class FileStore(ABC):
@@ -117,6 +124,26 @@ class FileStore(ABC):
             NoSuchTree: the job has no tree with that digest.
             BlobDamaged: what the store holds is damaged.
         """
+
+    @abstractmethod
+    async def find(self, process_id: ProcessId, tree: str) -> Digest:
+        """The digest of the job's tree named *tree*.
+
+        Raises:
+            NoSuchTree: the job has no tree of that name.
+        """
+
+    async def gather(self, process_id: ProcessId) -> Digest:
+        """Make the files that old clients (CYPHER/1) wrote for the job its tree :data:`UPLOADED`; returns its digest.
+
+        Only for stores that serve old clients; others need not override it.
+
+        Raises:
+            NoSuchTree: old clients wrote nothing for the job.
+            BadInput: one of the files has not arrived completely; names it.
+            DiskError, Unreachable: as for :meth:`put`.
+        """
+        raise StoreError(f"The store '{self.name}' does not serve old clients (CYPHER/1).")
 
     @abstractmethod
     async def get(self, process_id: ProcessId, blobs: Sequence[Blob], moved: Moved | None = None) -> None:

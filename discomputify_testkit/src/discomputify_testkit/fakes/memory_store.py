@@ -168,6 +168,13 @@ class MemoryStore(FileStore):
             raise NoSuchTree(f"The job '{process_id}' has no tree {digest}.", digest=digest)
         return Manifest.from_rows(msgpack.unpackb(self._verified(digest)))
 
+    async def find(self, process_id: ProcessId, tree: str) -> Digest:
+        """See :meth:`FileStore.find`."""
+        found = self.contents.trees.get(process_id, {}).get(tree)
+        if found is None:
+            raise NoSuchTree(f"The job '{process_id}' has no tree '{tree}'.", tree=tree)
+        return found.digest
+
     def _verified(self, digest: Digest) -> bytes:
         data = self.contents.blobs.get(digest)
         if data is None:

@@ -1,4 +1,4 @@
-"""F-20 … F-29: trees, and blobs on their way out."""
+"""F-20 … F-32: trees, and blobs on their way out."""
 
 from __future__ import annotations
 
@@ -116,6 +116,19 @@ class Trees(StoreSuite):
             for job, unknown in ((OTHER, digest), (ProcessId("never_seen"), digest), (JOB, one.digest)):
                 with pytest.raises(NoSuchTree):
                     await within(store.manifest(job, unknown))
+
+    @async_test
+    async def test_f_32_a_tree_is_found_by_its_name(self, tmp_path: Path) -> None:
+        """F-32."""
+        async with self.make_store(tmp_path / "store") as store:
+            one, two = blob_of(store, tmp_path / "one", b"one"), blob_of(store, tmp_path / "two", b"two")
+            first = await committed(store, JOB, "upload", [one])
+            assert await within(store.find(JOB, "upload")) == first
+            second = await committed(store, JOB, "upload", [two])
+            assert await within(store.find(JOB, "upload")) == second
+            for job, tree in ((JOB, "uploa"), (OTHER, "upload")):
+                with pytest.raises(NoSuchTree):
+                    await within(store.find(job, tree))
 
     @async_test
     async def test_f_27_a_fetched_file_is_replaced_whole(self, tmp_path: Path) -> None:
