@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from discomputify_core.cli import doctoring
-from discomputify_core.client import client
+from discomputify_core.client import contact
 from discomputify_core.edge.places import Disk
 
 Cli = Callable[..., Any]
@@ -51,7 +51,7 @@ def test_a_conf_that_cannot_be_used(cli: Cli, folder: Path) -> None:
 def test_services_that_are_not_there(
     cli: Cli, running_cluster: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "FIRST_CONTACT", 0.3)
+    monkeypatch.setattr(contact, "FIRST_CONTACT", 0.3)
     answer = cli("--conf", changed(running_cluster.conf, folder, MASTER_PORT=1), "doctor")
     assert answer.code == 1
     assert "wrong   master_node at 127.0.0.1:1" in answer.out

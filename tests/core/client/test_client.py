@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from discomputify_core.client import client as module
+from discomputify_core.client import contact
 from discomputify_core.client.client import Client
 from discomputify_core.edge import clock
-from discomputify_core.errors import BadInput, JobExists, NoSuchJob, Unreachable
+from discomputify_core.errors import BadInput, JobExists, NoSuchJob, NoSuchTree, Unreachable
 from discomputify_core.model.job import JobState, JobStatus
 from discomputify_testkit.running import run
 
@@ -54,6 +54,29 @@ def test_submit_wait_fetch_clear(running_cluster: Any, folder: Path, tmp_path: P
             await client.clear("c-all")
             with pytest.raises(NoSuchJob, match="c-all"):
                 await client.status("c-all")
+
+    run(main(), 60)
+
+
+def test_what_was_uploaded_is_started_later_and_again(running_cluster: Any, folder: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            with pytest.raises(NoSuchTree, match="c-later"):
+                await client.start("c-later", 3)
+            assert (await client.upload(folder, "c-later")).files == 1
+        async with Client.from_conf(running_cluster.conf) as client:  # by another process, perhaps
+            assert (await client.start("c-later", 3, per_node=1)).parts.total == 3
+            assert (await client.wait("c-later", 30)).state is JobState.DONE
+            with pytest.raises(JobExists):
+                await client.start("c-later", 2)
+            with pytest.raises(JobExists):
+                await client.upload(folder, "c-later")
+            await client.start("c-later", 2, replace=True)
+            assert (await client.wait("c-later", 30)).parts.done == 2
+            assert (await client.fetch("c-later", tmp_path / "out")).parts == 2
+            await client.clear("c-later")
+            with pytest.raises(NoSuchTree):
+                await client.start("c-later", 3)
 
     run(main(), 60)
 
@@ -203,7 +226,7 @@ def test_streams_have_names(running_cluster: Any) -> None:
 def test_a_cluster_that_is_not_there_is_told_soon(
     running_cluster: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "FIRST_CONTACT", 0.5)
+    monkeypatch.setattr(contact, "FIRST_CONTACT", 0.5)
     values = json.loads(running_cluster.conf.read_text(encoding="utf-8"))
     conf = tmp_path / "discomputify_conf.json"
     conf.write_text(json.dumps({**values, "MASTER_PORT": 1}), encoding="utf-8")

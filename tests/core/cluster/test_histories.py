@@ -95,13 +95,24 @@ class Histories(RuleBasedStateMachine):
         gpu=st.booleans(),
         attempts=st.integers(1, 3),
         priority=st.integers(0, 2),
+        per_node=st.integers(0, 2),
     )
-    def submit(self, parts: int, cpus: int, memory: int, gpu: bool, attempts: int, priority: int) -> None:
+    def submit(
+        self, parts: int, cpus: int, memory: int, gpu: bool, attempts: int, priority: int, per_node: int
+    ) -> None:
         self.jobs += 1
         process_id = ProcessId(f"job{self.jobs}")
         request = Request(cpus, memory, {"gpu": 1} if gpu else {})
         spec = JobSpec(
-            process_id, "k", parts, DIGEST, request=request, attempts=attempts, lost_attempts=2, priority=priority
+            process_id,
+            "k",
+            parts,
+            DIGEST,
+            request=request,
+            attempts=attempts,
+            lost_attempts=2,
+            priority=priority,
+            per_node=per_node,
         )
         self.do(ev.JobSubmitted(spec, self.now))
         self.do(ev.TreeChecked(process_id, "k"))

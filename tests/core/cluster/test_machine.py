@@ -17,7 +17,7 @@ from discomputify_core.model.commands import CheckTree, ClearStore, DropJob, Sta
 from discomputify_core.model.ids import NodeName, ProcessId
 from discomputify_core.model.job import End, JobSpec, JobState, JobStatus, Outcome, PartState, Request
 from discomputify_core.model.node import NodeFacts, NodeLoad
-from discomputify_core.model.view import ClusterView, Decision, Ready
+from discomputify_core.model.view import ClusterView, Decision, Placement, Ready
 from discomputify_core.plugins.fifo import Fifo
 
 DIGEST = "blake3:" + "ab" * 32
@@ -304,6 +304,41 @@ def test_priority_and_order_of_submission_decide_who_starts() -> None:
         order.append(start.spec.process_id)
         driver.end(start)
     assert order == ["first", "urgent", "second"]
+
+
+def test_a_job_may_limit_its_parts_on_a_node() -> None:
+    driver = Driver(facts("one", 4), facts("two", 4))
+    driver.submit(5, per_node=1)
+    driver.submit(1, "other")
+    assert [(start.spec.process_id, start.node) for start in driver.starts] == [
+        ("job", "one"),
+        ("job", "two"),
+        ("other", "one"),
+    ]
+    assert why.why_job(driver.cluster.state, driver.job) == (
+        "3 parts are ready; waiting for a node that runs no other part of it: at most 1 at once on one, two"
+    )
+    driver.end(driver.starts.pop(1))
+    assert driver.starts[-1].node == "two"
+    driver.finish()
+    assert driver.status.nodes.keys() == {"one", "two"}
+    assert not any(isinstance(command, ClearStore) for command in driver.do(ev.JobClearAsked(JOB, keep_files=True)))
+    driver.submit(1)
+    driver.finish()
+    assert driver.state() is JobState.DONE
+
+
+def test_a_policy_cannot_put_more_parts_on_a_node_than_a_job_wants() -> None:
+    class All(Fifo):
+        def place(self, ready: Sequence[Ready], view: ClusterView) -> Decision:
+            return Decision(tuple(Placement(each.key, view.nodes[0].name, each.count) for each in ready))
+
+    driver = Driver(facts("one", 4), facts("two", 4))
+    driver.cluster = Cluster(All())
+    driver.do(ev.NodeJoined(facts("one", 4), "one:1"))
+    driver.submit(3, per_node=2)
+    assert not driver.starts
+    assert "no room for them" in driver.cluster.faults[0]
 
 
 def test_a_policy_that_lies_is_refused_and_named() -> None:

@@ -32,6 +32,7 @@ LIMITED: dict[Any, st.SearchStrategy[Any]] = {
     (JobSpec, "parts"): st.integers(1, 10_000_000),
     (JobSpec, "attempts"): st.integers(1, 9),
     (JobSpec, "lost_attempts"): st.integers(0, 9),
+    (JobSpec, "per_node"): st.integers(0, 2**40),
     (JobSpec, "input_path"): st.sampled_from(["INPUT_PATH", "a/b"]),
     (JobSpec, "output_path"): st.sampled_from(["OUTPUT_PATH", "a/b"]),
     (Request, "cpus"): st.integers(1, 100),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from discomputify_core.client.client import Client
-from discomputify_core.client.results import Fetched, Submitted
+from discomputify_core.client.results import Fetched, Submitted, Upload
 from discomputify_core.errors import ChannelClosed
 from discomputify_core.interfaces.files import Moved, StoreStatus
 from discomputify_core.model.job import AttemptReport, JobStatus, Request
@@ -117,6 +117,22 @@ class BlockingClient:
                 moved=moved,
             )
         )
+
+    def upload(self, folder: Path | str, process_id: str, moved: Moved | None = None) -> Upload:
+        """See :meth:`Client.upload`."""
+        return self._run(self._client.upload(folder, process_id, moved))
+
+    def start(
+        self,
+        process_id: str,
+        parts: int | None = None,
+        *,
+        per_node: int = 0,
+        request: Request | None = None,
+        replace: bool = False,
+    ) -> JobStatus:
+        """See :meth:`Client.start`."""
+        return self._run(self._client.start(process_id, parts, per_node=per_node, request=request, replace=replace))
 
     def status(self, process_id: str) -> JobStatus:
         """See :meth:`Client.status`."""

@@ -1,43 +1,35 @@
 """The asyncio client: submit, status, wait, logs, stop, fetch, clear, nodes, why.
 
-Here: what a user asks of a cluster, as one call each. Not here: how folders become trees (edge/trees.py), how
+Here: what a user asks of a cluster, as one call each. Not here: submitting (submitting.py), how
 outputs come home (fetching.py), printing (cli/).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import attrs
-
 from discomputify_core.client.fetching import Fetching
-from discomputify_core.client.reading import read_file, requirements_of, scan_program
-from discomputify_core.client.results import Fetched, Submitted, Upload
-from discomputify_core.edge import clock, trees
-from discomputify_core.edge.connect import Connection, hello, master_address
-from discomputify_core.edge.ignore import matcher
+from discomputify_core.client.reading import read_file
+from discomputify_core.client.results import Fetched
+from discomputify_core.client.submitting import Submitting
+from discomputify_core.edge import clock
 from discomputify_core.edge.machine import owner
-from discomputify_core.edge.opening import Loaded, need_conf
-from discomputify_core.edge.weights import check_job
+from discomputify_core.edge.opening import need_conf
 from discomputify_core.errors import (
     BadInput,
-    DiscomputifyError,
-    DiskError,
     JobForgotten,
     NoSuchJob,
-    Unreachable,
 )
-from discomputify_core.interfaces.files import FileStore, Moved, StoreStatus
-from discomputify_core.model.codec import from_plain, to_plain
-from discomputify_core.model.ids import ProcessId, check_parts, check_process_id
-from discomputify_core.model.inputs import check_inputs, most_bytes_of_a_part
-from discomputify_core.model.job import AttemptReport, JobSpec, JobStatus, Request, id_in_use
+from discomputify_core.interfaces.files import Moved, StoreStatus
+from discomputify_core.model.codec import from_plain
+from discomputify_core.model.ids import check_process_id
+from discomputify_core.model.job import AttemptReport, JobStatus
 from discomputify_core.model.message import (
     AboutJob,
+    ClearAsked,
     JobsAsked,
     Log,
     LogAsked,
@@ -54,27 +46,16 @@ T = TypeVar("T")
 
 #: Kinds of plugins that a client uses.
 NEEDED = ("transport", "store")
-#: Seconds in which the first answer must come: a command that cannot reach its cluster ends after this.
-FIRST_CONTACT = 8.0
-#: Seconds for later answers: a master that restarts is waited for.
-PATIENCE = 60.0
 #: Seconds that one question for changes is held by the master.
 WATCH = 10.0
 
 
-class Client:
+class Client(Submitting):
     """A client of one cluster. An asynchronous context manager.
 
     Args:
         loaded: a conf opened with its transport and store; :meth:`from_conf` opens one.
     """
-
-    def __init__(self, loaded: Loaded) -> None:
-        self._connection = Connection(loaded, hello("client", owner()))
-        self._master = self._connection.master()
-        self._store: FileStore | None = None
-        self._met = False
-        self._met_the_store = False
 
     @classmethod
     def from_conf(cls, conf: Path | str | None = None) -> Client:
@@ -97,156 +78,6 @@ class Client:
     async def close(self) -> None:
         """Close all connections. Jobs go on."""
         await self._connection.close()
-
-    @property
-    def store(self) -> FileStore:
-        """The cluster's store."""
-        if self._store is None:
-            self._store = self._connection.store()
-        return self._store
-
-    async def _met_store(self) -> FileStore:
-        """The store, after making sure once that it can be reached: later it is waited for."""
-        store = self.store
-        if not self._met_the_store:
-            await self._connection.meet_store(FIRST_CONTACT)
-            self._met_the_store = True
-        return store
-
-    async def _ask(self, operation: str, question: Any, kind: type[T], timeout: float = 0.0) -> T:
-        data, _ = await self._ask_bytes(operation, question, timeout)
-        return from_plain(data, kind)
-
-    async def _ask_bytes(self, operation: str, question: Any, timeout: float = 0.0) -> tuple[Any, bytes]:
-        patience = (PATIENCE if self._met else FIRST_CONTACT) + timeout
-        reply = await self._master.call(operation, to_plain(question), timeout=patience)
-        self._met = True
-        return reply.data, bytes(reply.body)
-
-    # --- submitting ---------------------------------------------------------------------------------
-
-    async def submit(
-        self,
-        folder: Path | str,
-        parts: int | None = None,
-        *,
-        process_id: str | None = None,
-        request: Request | None = None,
-        args: Sequence[str] = (),
-        env: Mapping[str, str] | None = None,
-        inputs: str = "all",
-        collect: Sequence[str] = (),
-        attempts: int = 3,
-        moved: Moved | None = None,
-        scanned: Callable[[trees.Scan], None] | None = None,
-    ) -> Submitted:
-        """Upload a program directory and start it as a job.
-
-        Args:
-            folder: holds main.py, everything it imports, and its inputs.
-            parts: how many parts; None: as many as the cluster has slots.
-            process_id: the job's name; None: microseconds since the epoch.
-            request: what one part needs.
-            args: further arguments of main.py.
-            env: further environment of every part.
-            inputs: "all", "lazy" or a pattern such as ``INPUT_PATH/{part}/**``.
-            collect: patterns of files outside OUTPUT_PATH to bring home.
-            attempts: how often a part that fails by itself is tried.
-            moved: told the bytes that were uploaded, as they are.
-            scanned: shown the folder's contents before they are uploaded.
-
-        Raises:
-            BadInput: the folder, parts or process id cannot be used.
-            JobExists: the process id is in use.
-            Unreachable: no master, no store, or (without *parts*) no computing node.
-        """
-        folder = Path(folder)
-        pid = check_process_id(clock.new_process_id() if process_id is None else process_id)
-        if parts is not None:
-            check_parts(parts)
-        check_inputs(inputs, self._connection.conf.input_path)
-        matcher(tuple(collect), "--collect")
-        scan = await self.scan(folder)
-        await self._check_free(pid)
-        if parts is None:
-            parts = await self._slots()
-        if scanned:
-            scanned(scan)
-        conf = self._connection.conf
-        key = clock.token(6)
-        part_bytes = await asyncio.to_thread(most_bytes_of_a_part, scan.manifest, conf.input_path, inputs, parts)
-        spec = JobSpec(
-            process_id=pid,
-            key=key,
-            parts=parts,
-            tree="",  # known after the upload
-            tree_bytes=scan.manifest.size,
-            tree_files=len(scan.manifest.files),
-            part_bytes=part_bytes,
-            request=request or Request(),
-            args=tuple(args),
-            env=dict(env or {}),
-            inputs=inputs,
-            collect=tuple(collect),
-            owner=owner(),
-            input_path=conf.input_path,
-            output_path=conf.output_path,
-            attempts=attempts,
-            requirements=await asyncio.to_thread(requirements_of, folder),
-        )
-        check_job(spec)
-        up = await self._upload(scan, pid, f"program-{key}", moved)
-        status = await self._ask("job.submit", attrs.evolve(spec, tree=up.digest), JobStatus)
-        upload = Upload(up.files, up.bytes, up.blobs_sent, up.bytes_sent)
-        return Submitted(status, upload, scan.ignored)
-
-    async def _upload(self, scan: trees.Scan, pid: ProcessId, tree: str, moved: Moved | None) -> trees.Uploaded:
-        store = await self._met_store()
-        try:
-            return await trees.upload(scan, store, pid, tree, moved)
-        except DiskError:
-            # What has arrived would keep a full disk full for everybody.
-            with contextlib.suppress(DiscomputifyError):
-                await store.clear(pid)
-            raise
-
-    async def scan(self, folder: Path) -> trees.Scan:
-        """What would be uploaded of *folder*.
-
-        Raises:
-            BadInput: it is missing, empty or has no main.py, or holds what may not be uploaded, or a file where parts
-            need INPUT_PATH or OUTPUT_PATH.
-        """
-        conf = self._connection.conf
-        used = self._connection.loaded.path
-        also = {used: "it is the conf in use"} if used else {}
-        return await asyncio.to_thread(scan_program, folder, self.store.hasher, conf.input_path, conf.output_path, also)
-
-    async def plan(self, folder: Path | str, process_id: str = "plan") -> trees.Plan:
-        """What an upload of *folder* would send, and what it would leave out. Changes nothing."""
-        scan = await self.scan(Path(folder))
-        await self._slots_or_none()
-        return await trees.plan(scan, await self._met_store(), check_process_id(process_id))
-
-    async def _check_free(self, process_id: str) -> None:
-        try:
-            status = await self.status(process_id)
-        except NoSuchJob:
-            return
-        raise id_in_use(process_id, status.owner, status.parts.total, status.state)
-
-    async def _slots_or_none(self) -> int:
-        return (await self._ask("nodes", NodesAsked(), Nodes)).slots
-
-    async def _slots(self) -> int:
-        slots = await self._slots_or_none()
-        if not slots:
-            raise Unreachable(
-                f"No computing node is connected to the master at {master_address(self._connection.conf)}, so the "
-                f"number of parts cannot be taken from the slots. Start one (discomputify run computing_node), "
-                f"or give -n."
-            )
-        return slots
 
     # --- watching -----------------------------------------------------------------------------------
 
@@ -425,7 +256,7 @@ class Client:
             NoSuchJob: there is none of that id.
             BadInput: it has not ended.
         """
-        await self._ask_bytes("job.clear", AboutJob(check_process_id(process_id)))
+        await self._ask_bytes("job.clear", ClearAsked(check_process_id(process_id)))
 
     async def committed(self, operation: str, question: Any, kind: type[T]) -> T:
         """Ask the master which outputs count (for :class:`Fetching`)."""

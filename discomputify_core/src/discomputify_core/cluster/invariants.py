@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from discomputify_core.cluster.state import Job, Node, State
 from discomputify_core.errors import OurBug
 from discomputify_core.model.job import PartState
@@ -51,5 +53,8 @@ def _check_node(state: State, node: Node) -> None:
     _must(node.free_cpus >= 0 and node.free_memory >= 0, f"{node.name} is overbooked")
     _must(all(count >= 0 for count in node.free_resources.values()), f"{node.name} is overbooked")
     _must(node.state in ("live", "cut") or not node.attempts, f"{node.name} is {node.state} and holds attempts")
+    for process_id, count in Counter(a.process_id for a in node.attempts.values()).items():
+        most = state.jobs[process_id].spec.per_node
+        _must(not most or count <= most, f"{node.name} runs {count} parts of {process_id} at once")
     used = sum(state.jobs[a.process_id].spec.request.cpus for a in node.attempts.values())
     _must(node.free_cpus + used == node.facts.slots, f"{node.name} miscounts its CPUs")

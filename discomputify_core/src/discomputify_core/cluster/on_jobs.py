@@ -60,5 +60,6 @@ def on_job_clear_asked(turn: Turn, event: ev.JobClearAsked) -> None:
     if job is None or not job.ended:
         return
     del turn.state.jobs[job.id]
-    turn.commands.append(ClearStore(job.id))
+    if not event.keep_files:
+        turn.commands.append(ClearStore(job.id))
     turn.changed[job.id] = None

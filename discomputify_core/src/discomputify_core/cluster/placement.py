@@ -6,6 +6,8 @@ Core never trusts a policy: a placement that does not fit is refused here and th
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -13,6 +15,7 @@ from discomputify_core.cluster.parts import NOWHERE
 from discomputify_core.cluster.state import Job, Node, State
 from discomputify_core.interfaces.scheduler import Scheduler
 from discomputify_core.model.ids import NodeName
+from discomputify_core.model.job import Request
 from discomputify_core.model.view import ClusterView, Decision, NodeView, Placement, Ready, how_many_fit
 
 
@@ -51,7 +54,7 @@ def offers(state: State, jobs: list[Job]) -> list[Offer]:
                 process_id=job.id,
                 owner=job.spec.owner,
                 priority=job.spec.priority,
-                request=job.spec.request,
+                request=_asked(job),
                 count=count,
                 part_bytes=job.spec.part_bytes,
                 avoid=barred | group if group and _elsewhere(job, live, barred | group) else barred,
@@ -60,14 +63,34 @@ def offers(state: State, jobs: list[Job]) -> list[Offer]:
     return found
 
 
+def _limit_name(job: Job) -> str:
+    """The resource that limits how many parts of *job* run on a node. Users cannot name one so."""
+    return f"part of {job.id}"
+
+
+def _asked(job: Job) -> Request:
+    request = job.spec.request
+    return attrs.evolve(request, needs={**request.needs, _limit_name(job): 1}) if job.spec.per_node else request
+
+
+def _free_of_limits(jobs: Iterable[Job]) -> dict[str, tuple[int, Counter[NodeName]]]:
+    """For every limited job: its resource, how much of it each node has, and how much is in use by node."""
+    return {
+        _limit_name(job): (job.spec.per_node, Counter(attempt.node for attempt in job.live.values()))
+        for job in jobs
+        if job.spec.per_node
+    }
+
+
 def _elsewhere(job: Job, live: list[Node], avoid: frozenset[NodeName]) -> bool:
     """Whether a node exists that has not failed the parts and could run them, be it busy now."""
     return any(node.name not in avoid and node.could_run(job.spec) for node in live)
 
 
-def view_of(state: State, now: float) -> ClusterView:
-    """The live nodes with room, as a policy sees them."""
+def view_of(state: State, now: float, jobs: Iterable[Job] = ()) -> ClusterView:
+    """The live nodes with room, as a policy sees them when it is to place parts of *jobs*."""
     live = state.open_nodes()
+    limits = _free_of_limits(jobs)
     return ClusterView(
         nodes=tuple(
             NodeView(
@@ -76,7 +99,10 @@ def view_of(state: State, now: float) -> ClusterView:
                 load=node.load,
                 free_cpus=node.free_cpus,
                 free_memory=node.free_memory,
-                free_resources=dict(node.free_resources) if node.free_resources else {},
+                free_resources={
+                    **node.free_resources,
+                    **{name: most - used[node.name] for name, (most, used) in limits.items()},
+                },
                 running=len(node.attempts),
                 held=node.held,
             )
@@ -91,7 +117,7 @@ def view_of(state: State, now: float) -> ClusterView:
 def place(state: State, jobs: list[Job], policy: Scheduler, now: float) -> Pass:
     """Ask *policy* and check what it says; changes nothing."""
     result = Pass()
-    view = view_of(state, now)
+    view = view_of(state, now, jobs)
     if not view.nodes:
         return result
     found = offers(state, jobs)
@@ -102,11 +128,11 @@ def place(state: State, jobs: list[Job], policy: Scheduler, now: float) -> Pass:
     except Exception as error:  # whatever a policy raises is the policy's fault and must not stop the master
         result.faults.append(f"The policy '{policy.name}' raised {type(error).__name__}: {error}")
         return result
-    _check(state, found, decision, policy.name, result)
+    _check(state, found, view, decision, policy.name, result)
     return result
 
 
-def _check(state: State, found: list[Offer], decision: object, policy: str, result: Pass) -> None:
+def _check(state: State, found: list[Offer], view: ClusterView, decision: object, policy: str, result: Pass) -> None:
     if not isinstance(decision, Decision):
         result.faults.append(f"The policy '{policy}' answered {type(decision).__name__}, not a Decision.")
         return
@@ -114,9 +140,10 @@ def _check(state: State, found: list[Offer], decision: object, policy: str, resu
         if isinstance(key, int) and 0 <= key < len(found):
             result.waits[found[key].job.id] = str(why)
     left = {offer.ready.key: offer.ready.count for offer in found}
+    free = {node.name: node.free_resources for node in view.nodes}
     room: dict[NodeName, tuple[int, int, dict[str, int]]] = {}
     for placement in decision.placements:
-        fault = _fault(state, found, placement, left, room)
+        fault = _fault(state, found, placement, left, free, room)
         if fault:
             result.faults.append(f"The policy '{policy}' {fault}")
             continue
@@ -130,6 +157,7 @@ def _fault(
     found: list[Offer],
     placement: Placement,
     left: dict[int, int],
+    free: Mapping[NodeName, Mapping[str, int]],
     room: dict[NodeName, tuple[int, int, dict[str, int]]],
 ) -> str:
     """What is wrong with *placement*, or "" after taking its room."""
@@ -145,7 +173,8 @@ def _fault(
         return f"placed more parts of '{ready.process_id}' than are ready."
     if node.name in ready.avoid:
         return f"chose the node '{node.name}', which '{ready.process_id}' is to avoid."
-    cpus, memory, resources = room.get(node.name) or (node.free_cpus, node.free_memory, dict(node.free_resources))
+    has = free.get(node.name, node.free_resources)
+    cpus, memory, resources = room.get(node.name) or (node.free_cpus, node.free_memory, dict(has))
     if how_many_fit(ready.request, cpus, memory, resources) < placement.count:
         return f"placed {placement.count} parts of '{ready.process_id}' on '{node.name}', which has no room for them."
     for name, count in ready.request.needs.items():

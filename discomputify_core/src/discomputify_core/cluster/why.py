@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from discomputify_core.cluster.state import Job, Node, State
@@ -64,10 +65,23 @@ def _why_not_placed(state: State, job: Job, wait: str) -> str:
     if wait:
         return f"{ready}; {wait}"
     free = [n for n in usable if fits(job.spec.request, n.free_cpus, n.free_memory, n.free_resources)]
+    full = _full(job)
+    if free and all(node.name in full for node in free):
+        most = job.spec.per_node
+        others = "no other part" if most == 1 else "fewer parts"
+        return f"{ready}; waiting for a node that runs {others} of it: at most {most} at once on {_names(free)}"
     if free:
         return f"{ready} and about to be placed"
     lacking = sorted({_lacking(job.spec, node) for node in usable})
     return f"{ready}; waiting for {' or '.join(lacking)} on {_names(usable)}, in use by running parts"
+
+
+def _full(job: Job) -> set[str]:
+    """The nodes that run as many parts of *job* as it wants on one."""
+    if not job.spec.per_node:
+        return set()
+    used = Counter(attempt.node for attempt in job.live.values())
+    return {node for node, count in used.items() if count >= job.spec.per_node}
 
 
 def _parts(count: int) -> str:

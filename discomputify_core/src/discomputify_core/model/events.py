@@ -48,6 +48,8 @@ class JobClearAsked:
     """Somebody asked to forget a job that ended."""
 
     process_id: ProcessId
+    #: Whether what the store holds of it stays, for a job of the same id that starts from the same files.
+    keep_files: bool = False
 
 
 @attrs.frozen

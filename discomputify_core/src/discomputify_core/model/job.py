@@ -90,6 +90,8 @@ class JobSpec:
     #: How often a part may be tried again because its node died.
     lost_attempts: int = 5
     priority: int = 0
+    #: At most so many parts at once on one node; 0: as many as fit.
+    per_node: int = 0
     #: Names of packages in the program's requirements.txt, for noticing nodes that differ.
     requirements: tuple[str, ...] = ()
 
@@ -99,6 +101,8 @@ class JobSpec:
         check_path(self.output_path)
         if self.attempts < 1 or self.lost_attempts < 0:
             raise BadInput("A part needs at least one attempt.")
+        if self.per_node < 0:
+            raise BadInput("A job cannot have less than no parts on a node.")
 
 
 class End(str, enum.Enum):

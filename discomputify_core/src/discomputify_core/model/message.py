@@ -157,11 +157,19 @@ class Watch:
 
 @attrs.frozen
 class AboutJob:
-    """``job.status``, ``job.stop``, ``job.clear``, ``job.why``: which job, which part (0: the job itself)."""
+    """``job.status``, ``job.stop``, ``job.why``: which job, which part (0: the job itself)."""
 
     process_id: ProcessId
     part: int = 0
     by: str = ""
+
+
+@attrs.frozen
+class ClearAsked:
+    """``job.clear``: which job, and whether the store keeps its files for a next job of that id."""
+
+    process_id: ProcessId
+    keep_files: bool = False
 
 
 @attrs.frozen

@@ -24,6 +24,8 @@ class Ready:
     process_id: ProcessId
     owner: str
     priority: int
+    #: What a part needs. Beside the resources that users name there may be one that core makes up to limit how many
+    #: parts of a job run on a node; the nodes of the view have it too.
     request: Request
     #: How many parts are in the range.
     count: int

@@ -48,7 +48,7 @@ class Node:
         self.reports = Reports(self._send)
         commits = Commits(self.store, "store:1", self.meet)
         work = folder / "work"
-        self.tools = Tools(facts, work, cache, self.store, self.runner, self.agent, self.reports, commits)
+        self.tools = Tools(facts, work, cache, self.store, self.runner, self.agent, self.reports, commits, make_conf())
 
     async def meet(self, timeout: float) -> None:
         """Reach the store, which is in this process."""

@@ -1,6 +1,7 @@
 """Work folders of attempts: what is in them, what a program leaves, that they go away. Real files."""
 
 import asyncio
+import json
 import os
 import stat
 import subprocess
@@ -16,9 +17,10 @@ from discomputify_core.model.ids import AttemptId, ProcessId
 from discomputify_core.model.job import JobSpec, Request
 from discomputify_core.roles.node.cache import BlobCache
 from discomputify_core.roles.node.environment import command, environment
+from discomputify_core.roles.node.part_conf import part_conf
 from discomputify_core.roles.node.removing import remove_tree
-from discomputify_core.roles.node.workspace import Workspace, stage, sweep
-from discomputify_testkit.confs import make_conf
+from discomputify_core.roles.node.workspace import Left, Workspace, stage, sweep
+from discomputify_testkit.confs import fresh_key, make_conf
 from discomputify_testkit.fakes.memory_store import MemoryContents, MemoryStore, digest_of
 from discomputify_testkit.running import run
 
@@ -327,3 +329,18 @@ def test_the_environment_says_who_the_part_is_and_nothing_of_the_cluster(tmp_pat
     }
     assert command("/py", spec, 2) == ("/py", "main.py", "2", "3", "job", "--fast")
     run(node.cache.close())
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_program_finds_a_conf_without_keys_unless_it_brings_one(tmp_path: Path, own: bool) -> None:
+    node = Node(tmp_path, {"main.py": b"pass", **({"discomputify_conf.json": b"own"} if own else {})})
+    spec = JobSpec(ProcessId("job"), "key", 3, "blake2b:" + "0" * 64, input_path="data/in")
+    conf = part_conf(make_conf(encryption_key=fresh_key(), timeout=7.0), spec)
+    workspace = run(stage(node.base, ATTEMPT, spec, 2, node.manifest, node.cache, node.store, conf=conf))
+    text = (workspace.folder / "discomputify_conf.json").read_text(encoding="utf-8")
+    assert (text == "own") is own
+    if not own:
+        values = json.loads(text)
+        assert (values["INPUT_PATH"], values["OUTPUT_PATH"], values["TIMEOUT"]) == ("data/in", "OUTPUT_PATH", 7.0)
+        assert not [key for key in values if key.endswith("CRYPTION_KEY")]
+    assert workspace.look() == Left()  # not among what the program left

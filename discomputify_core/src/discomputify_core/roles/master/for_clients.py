@@ -19,6 +19,7 @@ from discomputify_core.model.files import check_digest
 from discomputify_core.model.job import AttemptReport, JobSpec, JobStatus
 from discomputify_core.model.message import (
     AboutJob,
+    ClearAsked,
     JobsAsked,
     Log,
     LogAsked,
@@ -154,9 +155,9 @@ class _Desk:
         return self._status(self._master.cluster.job(about.process_id))
 
     async def clear(self, asked: Asked) -> Reply:
-        about = from_plain(asked.data, AboutJob)
+        about = from_plain(asked.data, ClearAsked)
         self._master.cluster.check_clear(about.process_id)
-        self._master.flush(ev.JobClearAsked(about.process_id))
+        self._master.flush(ev.JobClearAsked(about.process_id, about.keep_files))
         clearing = self._master.clearing.get(about.process_id)
         if clearing is not None:  # else a job submitted next under this id could lose what it uploads
             await asyncio.wait([clearing], timeout=CLEAR_TIMEOUT)

@@ -17,6 +17,7 @@ import attrs
 from discomputify_core.edge import clock
 from discomputify_core.errors import DiscomputifyError, Unreachable
 from discomputify_core.interfaces.files import FileStore
+from discomputify_core.model.conf import Conf
 from discomputify_core.model.files import Manifest
 from discomputify_core.model.job import End, JobSpec, Outcome
 from discomputify_core.model.message import Progress, Start
@@ -28,6 +29,7 @@ from discomputify_core.roles.node.diagnose import diagnose
 from discomputify_core.roles.node.environment import command, environment
 from discomputify_core.roles.node.keeping import Kept, keep
 from discomputify_core.roles.node.part_agent import PartAgent
+from discomputify_core.roles.node.part_conf import part_conf
 from discomputify_core.roles.node.reports import Reports, modest
 from discomputify_core.roles.node.workspace import Left, Workspace, stage
 from discomputify_core.roles.runner.launch import Exit, Launch
@@ -51,6 +53,7 @@ class Tools:
     agent: AgentServer
     reports: Reports
     commits: Commits
+    conf: Conf
 
 
 class _Stopped(Exception):
@@ -175,7 +178,14 @@ class PartAttempt:
             raise Unreachable(f"the files of '{self.spec.process_id}' were given up while they were asked for")
         manifest, tools = asked.result(), self._tools
         self.workspace = workspace = await stage(
-            tools.base, self.id, self.spec, self._start.part, manifest, tools.cache, tools.store
+            tools.base,
+            self.id,
+            self.spec,
+            self._start.part,
+            manifest,
+            tools.cache,
+            tools.store,
+            conf=part_conf(tools.conf, self.spec),
         )
         return manifest, workspace
 

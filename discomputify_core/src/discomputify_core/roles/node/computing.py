@@ -138,7 +138,7 @@ class ComputingNode:
         await self._agent.start()
         store = self._connection.store()
         commits = Commits(store, str(store_addresses(conf)[0]), self._connection.meet_store)
-        return Tools(facts, work, cache, store, self._runner, self._agent, self._reports, commits)
+        return Tools(facts, work, cache, store, self._runner, self._agent, self._reports, commits, self._loaded.conf)
 
     async def joined(self, timeout: float | None = None) -> None:
         """Wait until the master accepted this node.

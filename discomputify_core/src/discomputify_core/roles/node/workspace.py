@@ -30,6 +30,7 @@ from discomputify_core.edge.tree_scan import check_folders
 from discomputify_core.edge.tree_walk import is_link
 from discomputify_core.errors import BadInput, BlobDamaged, BlobMissing
 from discomputify_core.interfaces.files import FileStore, Moved
+from discomputify_core.model.conf import CONF_NAME
 from discomputify_core.model.files import Entry, Manifest, check_path
 from discomputify_core.model.ids import AttemptId
 from discomputify_core.model.inputs import entries_for
@@ -102,6 +103,7 @@ class Workspace:
         cache: BlobCache,
         *,
         root: bool | None = None,
+        conf: bytes = b"",
     ) -> Workspace:
         """Make the folder of *attempt* below *base*, with *entries* in it, which the cache holds.
 
@@ -115,6 +117,7 @@ class Workspace:
             entries: what the part needs (:func:`~discomputify_core.model.inputs.entries_for`).
             cache: this node's cache, where they were ensured.
             root: whether to act as root does; by default as this process is.
+            conf: discomputify_conf.json of a program that brings none; empty: none.
 
         Raises:
             DiskError: the disk is full or a folder cannot be written.
@@ -132,6 +135,8 @@ class Workspace:
                 for folder in (workspace.home, workspace.folder, workspace._fetched):
                     folder.mkdir(mode=0o700)
             workspace._fill(entries)
+            if conf:
+                workspace._place_conf(conf)
         except BaseException:
             workspace.remove()
             raise
@@ -157,6 +162,17 @@ class Workspace:
             self._placed[entry.path] = (info.st_size, info.st_mtime_ns)
             if linked:
                 self._linked.add(BlobKey.of(entry))
+
+    def _place_conf(self, conf: bytes) -> None:
+        target = self.folder / CONF_NAME
+        with naming(target):
+            try:
+                with target.open("xb") as file:
+                    file.write(conf)
+            except FileExistsError:  # the program's own
+                return
+            info = target.lstat()
+        self._placed[CONF_NAME] = (info.st_size, info.st_mtime_ns)
 
     def add(self, entry: Entry) -> None:
         """Put one more input, which the cache holds, into place while the program runs: all of it or nothing.
@@ -275,6 +291,7 @@ async def stage(
     *,
     root: bool | None = None,
     moved: Moved | None = None,
+    conf: bytes = b"",
 ) -> Workspace:
     """Fetch what *part* needs and make the attempt's folder; nothing stays of it when this is cancelled or fails.
 
@@ -288,7 +305,7 @@ async def stage(
         for tries_left in reversed(range(TRIES)):
             await cache.ensure(store, spec.process_id, entries, moved)
             try:
-                return await _created(base, attempt, spec, entries, cache, root)
+                return await _created(base, attempt, spec, entries, cache, root, conf)
             except (BlobDamaged, BlobMissing):
                 if not tries_left:
                     raise
@@ -298,9 +315,17 @@ async def stage(
 
 
 async def _created(
-    base: Path, attempt: AttemptId, spec: JobSpec, entries: Sequence[Entry], cache: BlobCache, root: bool | None
+    base: Path,
+    attempt: AttemptId,
+    spec: JobSpec,
+    entries: Sequence[Entry],
+    cache: BlobCache,
+    root: bool | None,
+    conf: bytes,
 ) -> Workspace:
-    making = asyncio.ensure_future(asyncio.to_thread(Workspace.create, base, attempt, spec, entries, cache, root=root))
+    making = asyncio.ensure_future(
+        asyncio.to_thread(Workspace.create, base, attempt, spec, entries, cache, root=root, conf=conf)
+    )
     try:
         return await asyncio.shield(making)
     except asyncio.CancelledError:
