@@ -11,6 +11,8 @@ from typing import Any, NewType
 
 import attrs
 
+from discomputify_core.model.ids import MAX_PARTS
+
 Port = NewType("Port", int)
 """1 to 65535; in memory, never in a file, also 0 where a free one is to be found."""
 Size = NewType("Size", int)
@@ -89,6 +91,9 @@ class Conf:
     work_path: Place | None = key(None, doc="Folder for work folders of parts (default: per user and host).")
     cache_path: Place | None = key(None, doc="Folder of the node's cache of files (default: per user and host).")
     cache_limit: Size | None = key(None, doc="Bytes that the cache may hold (default: a tenth of its disk).")
+    legacy_parts: Count | None = key(
+        None, doc="Parts of a job that an old client starts (default: one per computing node).", most=MAX_PARTS
+    )
     #: Sections of plugins, by name: already an instance of the plugin's options class where the plugin was loaded.
     sections: Mapping[str, Any] = attrs.field(factory=dict)
 

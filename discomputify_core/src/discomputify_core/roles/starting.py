@@ -10,6 +10,7 @@ from discomputify_core.edge.opening import Loaded
 from discomputify_core.interfaces.transport import Address
 from discomputify_core.roles.master.master import MasterNode
 from discomputify_core.roles.master.observers import observe_with
+from discomputify_core.roles.master.old_starting import OldJobs
 from discomputify_core.roles.node.computing import ComputingNode
 from discomputify_core.roles.stores import ServiceHost
 
@@ -49,6 +50,7 @@ class _Master(Role):
             Settings(expected=tuple(loaded.conf.computing_nodes)),
             observe=observe_with(loaded.plugins),
             plugins=loaded.plugins.versions(loaded.conf),
+            old_jobs=OldJobs(loaded.conf.input_path, loaded.conf.output_path, loaded.conf.legacy_parts),
         )
 
         self._connection.transport.on_refused = self._node.refused

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import attrs
@@ -33,6 +32,8 @@ from discomputify_core.model.message import (
     Watch,
 )
 from discomputify_core.model.node import NodeStatus
+from discomputify_core.roles.master import ending
+from discomputify_core.roles.master.ending import MAX_WHO
 
 if TYPE_CHECKING:
     from discomputify_core.roles.master.master import MasterNode
@@ -43,16 +44,12 @@ MAX_WATCH = 20.0
 MAX_OUTPUTS = 2000
 #: Seconds that a node has to hand over a piece of a log.
 LOG_TIMEOUT = 10.0
-#: Seconds that a store has to clear a job before the one who asked goes on; it is cleared later then.
-CLEAR_TIMEOUT = 10.0
 #: Of one part: most attempts told at once, and how many of them with the end of their stderr.
 MAX_ATTEMPTS, MAX_TAILS = 200, 20
 #: Most characters of a sentence about one job.
 MAX_SENTENCE = 4000
 #: Most warnings of a job told, and most characters of each text that is told in lists.
 MAX_WARNINGS, MAX_TEXT = 50, 500
-#: Most characters of who asked for something.
-MAX_WHO = 200
 
 
 def client_operations(master: MasterNode) -> Operations:
@@ -150,17 +147,12 @@ class _Desk:
 
     async def stop(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, AboutJob)
-        self._master.cluster.job(about.process_id)
-        self._master.flush(ev.JobStopAsked(about.process_id, about.by[:MAX_WHO], clock.wall()))
+        ending.stop(self._master, about.process_id, about.by)
         return self._status(self._master.cluster.job(about.process_id))
 
     async def clear(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, ClearAsked)
-        self._master.cluster.check_clear(about.process_id)
-        self._master.flush(ev.JobClearAsked(about.process_id, about.keep_files))
-        clearing = self._master.clearing.get(about.process_id)
-        if clearing is not None:  # else a job submitted next under this id could lose what it uploads
-            await asyncio.wait([clearing], timeout=CLEAR_TIMEOUT)
+        await ending.forget(self._master, about.process_id, keep_files=about.keep_files)
         return Reply()
 
     async def why(self, asked: Asked) -> Reply:

@@ -1,7 +1,7 @@
 """The master node: the cluster's state machine, its clock, and what it says to nodes, store and watchers.
 
 Here: taking events in, carrying commands out. What is decided is in cluster/; the operations that peers call
-are in for_nodes.py and for_clients.py.
+are in for_nodes.py, for_clients.py and old_clients.py.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ from discomputify_core.roles.master.desk import NodeDesk, work_for
 from discomputify_core.roles.master.for_clients import client_operations
 from discomputify_core.roles.master.for_nodes import node_operations
 from discomputify_core.roles.master.observers import Observers
+from discomputify_core.roles.master.old_clients import old_operations
+from discomputify_core.roles.master.old_starting import OldJobs
+from discomputify_core.roles.master.showing import Showings
 from discomputify_core.roles.master.watchers import Watchers
 
 log = logging.getLogger("discomputify.master")
@@ -58,6 +61,7 @@ class MasterNode:
         policy: where parts go.
         observe: called with every batch of events, off this loop.
         plugins: versions of the distributions in use here, for ``doctor``.
+        old_jobs: what jobs that old clients (CYPHER/1) start are like.
     """
 
     name = "master_node"
@@ -71,12 +75,14 @@ class MasterNode:
         settings: Settings | None = None,
         observe: Callable[[Sequence[ev.Event]], None] | None = None,
         plugins: Mapping[str, str] | None = None,
+        old_jobs: OldJobs | None = None,
     ) -> None:
         self.cluster = Cluster(policy, settings)
         self.plugins = dict(plugins or {})
         self.store = store
         self.store_fault = ""
         self.watchers = Watchers()
+        self.showings = Showings(self)
         self.desks: dict[NodeName, NodeDesk] = {}
         self._addresses = addresses
         self._observers = Observers(observe) if observe else None
@@ -88,7 +94,7 @@ class MasterNode:
         self._server = Server(
             transport,
             Hello("master_node", version=__version__),
-            {**node_operations(self), **client_operations(self)},
+            {**node_operations(self), **client_operations(self), **old_operations(self, old_jobs or OldJobs())},
             on_close=self._peer_closed,
         )
 
@@ -157,7 +163,7 @@ class MasterNode:
             elif isinstance(command, CheckTree):
                 self.spawn(self._check_tree(command))
             elif isinstance(command, ClearStore):
-                self.clearing[command.process_id] = self.spawn(self._clear_store(command.process_id))
+                self.clear_store(command.process_id)
         for node, orders in work.items():
             desk = self.desks.get(node)
             if desk is not None:  # a node that is away gets its orders when it comes back
@@ -208,8 +214,13 @@ class MasterNode:
             return f"waiting for the store: {error}", False
         return "", True
 
+    def clear_store(self, process_id: ProcessId) -> None:
+        """Begin to remove from the store what it holds of a job that is not known here; see ``clearing``."""
+        self.clearing[process_id] = self.spawn(self._clear_store(process_id))
+
     async def _clear_store(self, process_id: ProcessId) -> None:
         try:
+            await self.showings.end(process_id)  # what it commits after the clearing would stay for ever
             while True:
                 try:
                     await self.store.clear(process_id)

@@ -1,0 +1,182 @@
+"""Outputs of jobs that old clients (CYPHER/1) started, put where those clients look for them as parts become done.
+
+Here: one tree per done part, named ``shown/PROCESS_ID_PART_TOTAL``, committed by a task per job that lives as long as
+the master knows the job. Not here: starting such jobs (old_starting.py), showing the trees as folders (the store's).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import attrs
+
+from discomputify_core.cluster.state import Job
+from discomputify_core.edge import clock
+from discomputify_core.errors import BadInput, BadPath, DiscomputifyError, OurBug, StoreError
+from discomputify_core.interfaces.files import SHOWN
+from discomputify_core.model.files import Entry, Manifest, check_digest
+from discomputify_core.model.ids import ProcessId
+
+if TYPE_CHECKING:
+    from discomputify_core.roles.master.master import MasterNode
+
+log = logging.getLogger("discomputify.master")
+
+#: Parts of a job whose outputs are committed at once.
+AT_ONCE = 4
+#: Seconds between two tries while the store is away, and at most between two looks at a job.
+AGAIN, LOOK = 2.0, 60.0
+#: Seconds that a commit under way has to end when its job is forgotten.
+LAST_COMMIT = 5.0
+
+
+@attrs.define(eq=False)
+class _Shown:
+    """One job, and how far its outputs are shown."""
+
+    job: Job
+    #: So many of its outputs, in the order of their commits, are shown.
+    done: int = 0
+    #: Why some cannot be shown at all, and what the others wait for; "" for nothing.
+    fault: str = ""
+    waiting: str = ""
+    task: asyncio.Task[None] | None = None
+
+
+class Showings:
+    """The jobs whose outputs are shown. One per master."""
+
+    def __init__(self, master: MasterNode) -> None:
+        self._master = master
+        self._jobs: dict[ProcessId, _Shown] = {}
+
+    def begin(self, job: Job) -> None:
+        """Show *job*'s outputs from now on, until it is forgotten."""
+        shown = self._jobs[job.id] = _Shown(job)
+        shown.task = self._master.spawn(self._run(shown))
+
+    def behind(self, job: Job) -> bool:
+        """Whether outputs of done parts of *job* are still to be shown."""
+        shown = self._of(job)
+        return shown is not None and shown.done < len(job.outputs)
+
+    def trouble(self, job: Job) -> str:
+        """What keeps outputs of *job* from being shown, in words; "" if nothing does."""
+        shown = self._of(job)
+        return " ".join(filter(None, (shown.fault, shown.waiting))) if shown else ""
+
+    async def caught_up(self, job: Job, seconds: float) -> bool:
+        """Whether within *seconds* all outputs of *job* that there are are shown."""
+        deadline = clock.now() + seconds
+        while self.behind(job):
+            left = deadline - clock.now()
+            if left <= 0:
+                return False
+            await self._master.watchers.wait(job.id, left)
+        return True
+
+    async def hide(self, job: Job) -> None:
+        """Leave nothing in what is shown of *job*, which has ended: it shall not be taken for outputs of the next run.
+
+        Raises:
+            DiscomputifyError: the store did not do so, or in part; see :meth:`again`.
+        """
+        shown = self._of(job)
+        for at in range(shown.done if shown else 0):
+            await self._master.store.commit(job.id, _tree_of(job, job.outputs.row(at)[0]), Manifest(()))
+
+    def again(self, job: Job) -> None:
+        """Show once more what was hidden of *job*."""
+        shown = self._of(job)
+        if shown is not None:
+            shown.done = 0
+            self._master.watchers.wake(job.id)
+
+    async def end(self, process_id: ProcessId) -> None:
+        """Return when no commit is under way for a job of that id that was forgotten."""
+        shown = self._jobs.get(process_id)
+        if shown is None or shown.task is None or self._wanted(shown):
+            return
+        await asyncio.wait([shown.task], timeout=LAST_COMMIT)
+        shown.task.cancel()
+        await asyncio.wait([shown.task], timeout=LAST_COMMIT)
+
+    def _of(self, job: Job) -> _Shown | None:
+        shown = self._jobs.get(job.id)
+        return shown if shown is not None and shown.job is job else None
+
+    def _wanted(self, shown: _Shown) -> bool:
+        return self._master.cluster.state.jobs.get(shown.job.id) is shown.job
+
+    async def _run(self, shown: _Shown) -> None:
+        job, watchers = shown.job, self._master.watchers
+        try:
+            while self._wanted(shown):
+                upto = min(len(job.outputs), shown.done + AT_ONCE)
+                if shown.done == upto:
+                    await watchers.wait(job.id, LOOK)
+                    continue
+                rows = [job.outputs.row(at) for at in range(shown.done, upto)]
+                await asyncio.gather(*(self._show(shown, part, digest) for part, _, _, digest in rows))
+                shown.done, shown.waiting = upto, ""
+                watchers.wake(job.id)
+        finally:
+            if self._jobs.get(job.id) is shown:
+                del self._jobs[job.id]
+
+    async def _show(self, shown: _Shown, part: int, digest: str) -> None:
+        """Commit the outputs of *part*, as soon as the store can be reached."""
+        while self._wanted(shown):
+            try:
+                await self._commit(shown, part, digest)
+                return
+            except (StoreError, BadInput, OurBug) as error:  # trying again would not help
+                _note(shown, f"The outputs of part {part} cannot be shown to old clients: {error}")
+                return
+            except DiscomputifyError as error:
+                if not shown.waiting:
+                    log.warning("outputs of '%s' for old clients wait for the store: %s", shown.job.id, error)
+                shown.waiting = f"Outputs wait for the store: {error}"
+            await self._pause(shown)
+
+    async def _commit(self, shown: _Shown, part: int, digest: str) -> None:
+        job, store = shown.job, self._master.store
+        kept = await store.manifest(job.id, check_digest(digest))
+        tree, left_out = await asyncio.to_thread(shown_outputs, kept, job.spec.output_path)
+        if self._wanted(shown):
+            await store.commit(job.id, _tree_of(job, part), tree)
+        if left_out:
+            _note(shown, f"{len(left_out)} outputs of part {part} cannot be shown to old clients: {left_out[0]}")
+
+    async def _pause(self, shown: _Shown) -> None:
+        """Wait before the next try, but not for a job that is forgotten meanwhile."""
+        deadline = clock.now() + AGAIN
+        while self._wanted(shown) and (left := deadline - clock.now()) > 0:
+            await self._master.watchers.wait(shown.job.id, left)
+
+
+def shown_outputs(kept: Manifest, output_path: str) -> tuple[Manifest, tuple[str, ...]]:
+    """What is shown of an attempt's tree, with the folder that old clients expect around it.
+
+    Returns:
+        The tree, and a sentence for each output whose path is too long with that folder in it.
+    """
+    entries: list[Entry] = []
+    left_out: list[str] = []
+    for entry in kept.under("outputs").entries:
+        try:
+            entries.append(attrs.evolve(entry, path=f"{output_path}/{entry.path}"))
+        except BadPath as error:
+            left_out.append(str(error))
+    return Manifest(entries), tuple(left_out)
+
+
+def _tree_of(job: Job, part: int) -> str:
+    return f"{SHOWN}{job.id}_{part}_{job.parts.total}"
+
+
+def _note(shown: _Shown, fault: str) -> None:
+    log.error("job '%s': %s", shown.job.id, fault)
+    shown.fault = shown.fault or fault
