@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,18 @@ from pathlib import Path
 from discomputify_core.errors import BlobDamaged, BlobMissing
 from discomputify_core.model.files import Digest
 from discomputify_ftp import layout
-from discomputify_ftp.disk import BLOB_MODE, digest_file, disk_error, naming, read_at, remove, replace, token, write_new
+from discomputify_ftp.disk import (
+    BLOB_MODE,
+    copy_new,
+    digest_file,
+    disk_error,
+    naming,
+    read_at,
+    remove,
+    replace,
+    token,
+    write_new,
+)
 from discomputify_ftp.hashing import digest_of
 
 log = logging.getLogger("discomputify.ftp")
@@ -95,6 +107,20 @@ class Blobs:
         with naming(new, WHOSE):
             write_new(new, data, BLOB_MODE)
         self.adopt(digest, new)
+
+    def add_copy(self, digest: str, source: Path) -> bool:
+        """Keep a copy of *source* as the blob *digest*; returns False if it has another digest (it is changing).
+
+        Raises:
+            OSError: it cannot be read, or the copy cannot be written.
+            DiskError: the copy cannot be renamed.
+        """
+        new = self.new_path()
+        if copy_new(source, new, BLOB_MODE) != digest:
+            remove(new)
+            return False
+        self.adopt(digest, new)
+        return True
 
     def adopt(self, digest: str, new: Path) -> None:
         """Make the verified file *new* the blob *digest*.
@@ -195,7 +221,11 @@ class Blobs:
         for path in (self.base / layout.INCOMING).iterdir():
             with suppress(OSError):
                 old = time.time() - path.stat().st_mtime > RESUMABLE
-                if old or (everything_new and path.suffix == layout.NEW):
+                if not (old or (everything_new and path.suffix == layout.NEW)):
+                    continue
+                if path.is_dir():  # put there to be removed
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
                     remove(path)
 
     def _counted(self, change: int) -> None:

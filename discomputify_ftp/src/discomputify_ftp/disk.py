@@ -24,6 +24,7 @@ BLOB_MODE = 0o444 if os.name == "posix" else 0o600
 _FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG})
 _DENIED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _BINARY = getattr(os, "O_BINARY", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 def disk_error(error: OSError, path: Path | str, whose: str = "") -> DiskError:
@@ -94,6 +95,50 @@ def read_at(path: Path, offset: int, length: int) -> bytes:
                 break
             data += more
         return data
+
+
+def read_sized(path: Path, offset: int, length: int) -> tuple[bytes, int]:
+    """As :func:`read_at` for any *offset*, and the size of the whole file. A link at *path* is not followed."""
+    descriptor = os.open(path, os.O_RDONLY | _BINARY | _NO_LINK)
+    with os.fdopen(descriptor, "rb") as file:
+        size = os.fstat(descriptor).st_size
+        if offset >= size:
+            return b"", size
+        file.seek(offset)
+        return file.read(min(length, size - offset)), size
+
+
+def append(path: Path, data: bytes, mode: int) -> None:
+    """Add *data* at the end of *path*, created if need be; if that fails it is as long as before."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY | _NO_LINK, mode)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            write_all(descriptor, data)
+        except OSError:
+            with suppress(OSError):
+                os.truncate(path, size)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def copy_new(source: Path, path: Path, mode: int) -> Digest:
+    """Create *path* as a copy of *source*, and return the digest of what was copied; removed again if that fails."""
+    hasher = Blake3Hasher()
+    with source.open("rb", buffering=0) as file:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+        try:
+            try:
+                while block := file.read(BLOCK):
+                    hasher.update(block)
+                    write_all(descriptor, block)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            remove(path)
+            raise
+    return hasher.digest()
 
 
 def hash_file(path: Path, limit: int | None = None) -> tuple[Blake3Hasher, int]:

@@ -1,7 +1,8 @@
 """What the store promises about blobs and trees together. Blocking: runs in threads.
 
-Whoever calls :meth:`Keeper.commit`, :meth:`Keeper.clear`, :meth:`Keeper.count_uses`, :meth:`Keeper.find` or
-:meth:`Keeper.manifest_size` lets no two of them run at once; everything else may run at any time.
+Whoever calls :meth:`Keeper.commit`, :meth:`Keeper.clear`, :meth:`Keeper.count_uses`, :meth:`Keeper.find`,
+:meth:`Keeper.manifest_size`, :meth:`Keeper.remove`, :meth:`Keeper.shown`, :meth:`Keeper.shown_of` or
+:meth:`Keeper.all_shown` lets no two of them run at once; everything else may run at any time.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 
-from discomputify_core.errors import BadPath, BlobDamaged, NoSuchTree, PeerBroke
-from discomputify_core.interfaces.files import StoreStatus
+from discomputify_core.errors import BadInput, BadPath, BlobDamaged, NoSuchTree, PeerBroke
+from discomputify_core.interfaces.files import SHOWN, StoreStatus
 from discomputify_core.model.files import Digest, Manifest
 from discomputify_core.model.ids import check_process_id
 from discomputify_core.model.message import MAX_BODY
@@ -22,6 +24,7 @@ from discomputify_ftp.chunks import MAX_CHUNK
 from discomputify_ftp.disk import disk_error
 from discomputify_ftp.hashing import digest_of
 from discomputify_ftp.mounts import warning_at
+from discomputify_ftp.old_requests import shown_name
 from discomputify_ftp.pins import LASTS, Pins
 from discomputify_ftp.refs import Ref, Refs
 
@@ -108,6 +111,51 @@ class Keeper:
         # What it brought for a tree that never came to be goes too.
         promised = [digest for digest in self._pins.drop(process_id) if self._refs.unused(digest)]
         return self._remove({*freed, *promised})
+
+    def remove(self, process_id: str, tree: str) -> bool:
+        """Remove a tree of a job and the blobs that nobody else needs; returns whether it was there."""
+        freed = self._refs.remove(check_process_id(process_id), tree)
+        if freed is None:
+            return False
+        self._remove(freed)
+        return True
+
+    def shown(self, name: str) -> Ref | None:
+        """The tree that old clients see as the top folder *name*."""
+        about = shown_name(name)
+        with suppress(BadInput):
+            return self._refs.trees(about.process_id).get(SHOWN + name) if about else None
+        return None
+
+    def shown_of(self, process_id: str) -> dict[str, Ref]:
+        """The trees of a job that old clients see, by the names that they see, by part; nothing if the id is none."""
+        try:
+            trees = self._refs.trees(process_id)
+        except BadInput:
+            return {}
+        named = ((tree.removeprefix(SHOWN), ref) for tree, ref in trees.items() if tree.startswith(SHOWN))
+        known = ((about, name, ref) for name, ref in named if (about := shown_name(name)))
+        mine = sorted((each for each in known if each[0].process_id == process_id), key=lambda each: each[0])
+        return {name: ref for _, name, ref in mine}
+
+    def all_shown(self) -> dict[str, Ref]:
+        """The trees of all jobs that old clients see, by the names that they see."""
+        found = {}
+        for folder, ref in self._refs.every():
+            about = shown_name(ref.tree.removeprefix(SHOWN)) if ref.tree.startswith(SHOWN) else None
+            # A tree may be given any name: only its own job's outputs are shown.
+            with suppress(BadInput):
+                if about and layout.job_folder(about.process_id) == folder:
+                    found[ref.tree.removeprefix(SHOWN)] = ref
+        return found
+
+    def unpacked(self, ref: Ref) -> Manifest:
+        """The manifest of a tree.
+
+        Raises:
+            BlobDamaged, BlobMissing: it is damaged or gone.
+        """
+        return wire.unpack(self._blobs.read_verified(ref.digest, ref.size), ref.digest)
 
     def find(self, about: wire.AboutTree) -> Digest:
         """The digest of the packed manifest of a job's tree, by the tree's name.

@@ -6,6 +6,8 @@
     jobs/JOB/TREE            which manifest is that tree of that job
     incoming/                what is not complete yet: *.part can be resumed, *.new is rubbish after a restart
     damaged/                 blobs whose bytes no longer had their digest
+    old/files/               what old clients (CYPHER/1) wrote, under the names that they gave it
+    old/incoming/TOP/FILE…   what of that is not complete yet: *.part, and a *.note that says which file it is
     lock                     held by the service that uses the folder
 
 Names that come from users and peers are judged here before they become names of files. JOB and TREE are the
@@ -25,7 +27,8 @@ from discomputify_core.model.ids import check_process_id, reserved_on_windows
 
 ALGORITHM = "blake3"
 BLOBS, JOBS, INCOMING, DAMAGED, LOCK = "blobs", "jobs", "incoming", "damaged", "lock"
-PART, NEW = ".part", ".new"
+OLD_FILES, OLD_INCOMING = "old/files", "old/incoming"
+PART, NEW, NOTE = ".part", ".new", ".note"
 #: Most bytes in the name of a tree.
 MAX_TREE_NAME = 512
 #: Digits of a digest.
@@ -69,6 +72,26 @@ def damaged_file(digest: str, token: str) -> str:
     return f"{DAMAGED}/{hex_of(digest)}-{token}"
 
 
+def old_names(path: str) -> tuple[str, str]:
+    """The names TOP and FILE of an incomplete file of an old client: hashes of its top folder and of its *path*."""
+    return _short_hash(path.partition("/")[0]), _short_hash(path)
+
+
+def old_top(top: str) -> str:
+    """Where files grow that old clients write below the top folder *top*."""
+    return f"{OLD_INCOMING}/{_short_hash(top)}"
+
+
+def old_part(path: str) -> str:
+    """Where the file *path* of an old client grows."""
+    return f"{OLD_INCOMING}/{'/'.join(old_names(path))}{PART}"
+
+
+def old_note(path: str) -> str:
+    """Where it is written that *path* is growing, and how long it will be."""
+    return f"{OLD_INCOMING}/{'/'.join(old_names(path))}{NOTE}"
+
+
 def job_folder(process_id: str) -> str:
     """Where the trees of a job are.
 
@@ -107,4 +130,8 @@ def _file_name(text: str) -> str:
         return text
     # "~" is in no plain name, so that a hashed name is never another name's plain one.
     shown = _NOT_PLAIN.sub("_", text.lower())[:60].rstrip(".")
-    return f"{blake3(text.encode()).hexdigest()[:32]}~{shown}"
+    return f"{_short_hash(text)}~{shown}"
+
+
+def _short_hash(text: str) -> str:
+    return blake3(text.encode()).hexdigest()[:32]

@@ -57,6 +57,13 @@ class Refs:
         """The trees of a job by name."""
         return dict(self._trees(layout.job_folder(process_id)))
 
+    def every(self) -> Iterator[tuple[str, Ref]]:
+        """All trees of all jobs, each with the folder of its job."""
+        for place in sorted((self._base / layout.JOBS).iterdir()):
+            folder = f"{layout.JOBS}/{place.name}"
+            for ref in list(self._trees(folder).values()):
+                yield folder, ref
+
     def put(self, process_id: str, ref: Ref, manifest: Manifest) -> list[str]:
         """Make *ref* a tree of the job; returns what no tree uses any more because another tree had that name.
 
@@ -87,6 +94,30 @@ class Refs:
         self._sizes[folder] = {each.digest: each.size for each in trees.values()}
         return self._release([(old, self._manifest(old))])
 
+    def remove(self, process_id: str, tree: str) -> list[str] | None:
+        """Remove a tree of the job; returns the blobs that no tree uses any more, None if it has no such tree.
+
+        Raises:
+            DiskError: it cannot be removed.
+        """
+        folder = layout.job_folder(process_id)
+        trees = self._trees(folder)
+        ref = trees.get(tree)
+        if ref is None:
+            return None
+        self._use_counts()  # before anything changes
+        manifest = self._manifest(ref)
+        place = self._base / layout.tree_file(process_id, tree)
+        with naming(place, WHOSE):
+            place.unlink(missing_ok=True)
+        del trees[tree]
+        self._sizes[folder] = {each.digest: each.size for each in trees.values()}
+        if not trees:
+            self._forget(folder)
+            with suppress(OSError):
+                place.parent.rmdir()
+        return self._release([(ref, manifest)])
+
     def clear(self, process_id: str) -> list[str]:
         """Remove all trees of a job at once; returns the blobs that no tree uses any more.
 
@@ -102,8 +133,7 @@ class Refs:
         aside = self._blobs.new_path()
         with naming(place, WHOSE):
             place.rename(aside)
-        self._jobs.pop(folder, None)
-        self._sizes.pop(folder, None)
+        self._forget(folder)
         shutil.rmtree(aside, ignore_errors=True)
         return self._release(gone)
 
@@ -114,6 +144,10 @@ class Refs:
     def count_uses(self) -> None:
         """Read all trees, so that :meth:`unused` is quick and right from now on."""
         self._use_counts()
+
+    def _forget(self, folder: str) -> None:
+        self._jobs.pop(folder, None)
+        self._sizes.pop(folder, None)
 
     def _release(self, gone: Iterable[tuple[Ref, Manifest | None]]) -> list[str]:
         uses = self._use_counts()
@@ -129,9 +163,8 @@ class Refs:
     def _use_counts(self) -> Counter[str]:
         if self._uses is None:
             uses: Counter[str] = Counter()
-            for place in sorted((self._base / layout.JOBS).iterdir()):
-                for ref in self._trees(f"{layout.JOBS}/{place.name}").values():
-                    uses.update(_used(ref, self._manifest(ref)))
+            for _, ref in self.every():
+                uses.update(_used(ref, self._manifest(ref)))
             self._uses = uses
         return self._uses
 

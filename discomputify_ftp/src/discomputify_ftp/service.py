@@ -1,6 +1,7 @@
 """The role ``ftp_node``: the store's operations, each checked, run in threads, and answered.
 
-Here: what may be asked and in which order things happen. Not here: files (blobs.py, refs.py, arrivals.py).
+Here: what may be asked and in which order things happen. Not here: files (blobs.py, refs.py, arrivals.py), old
+clients' operations (old_clients.py).
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from discomputify_core.interfaces.role import ServiceRole
 from discomputify_core.interfaces.transport import Address
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.conf import Conf
+from discomputify_core.model.old_clients import OLD_REQUEST
 from discomputify_ftp import layout, wire
 from discomputify_ftp.arrivals import Arrivals
 from discomputify_ftp.blobs import Blobs
 from discomputify_ftp.disk import naming
 from discomputify_ftp.folder_lock import FolderLock
 from discomputify_ftp.keeper import Keeper
+from discomputify_ftp.old_clients import OldClients
 
 log = logging.getLogger("discomputify.ftp")
 
@@ -52,6 +55,7 @@ class FtpNode(ServiceRole):
         self._arrivals = Arrivals(self._blobs, self._in_thread)
         #: Held while trees change: what a commit has checked is still there when its tree appears.
         self._trees = asyncio.Lock()
+        self._old = OldClients(conf, self._blobs, self._keeper, self._trees, self._in_thread)
 
     def addresses(self) -> tuple[Address, ...]:
         """FTP_NODE, then QUERY_NODE."""
@@ -85,11 +89,14 @@ class FtpNode(ServiceRole):
             wire.COMMIT: Operation(self._commit, changes=True),
             wire.MANIFEST: Operation(self._manifest),
             wire.FIND: Operation(self._find),
+            wire.GATHER: Operation(self._old.gather, changes=True),
             wire.FETCH: Operation(self._fetch),
             wire.READ: Operation(self._read),
             wire.DAMAGED: Operation(self._damaged),
             wire.CLEAR: Operation(self._clear, changes=True),
             wire.STATUS: Operation(self._status),
+            # The transport hands a request of an old client on once, however often it arrives.
+            OLD_REQUEST: Operation(self._old.answer),
         }
 
     async def close(self) -> None:
@@ -122,7 +129,9 @@ class FtpNode(ServiceRole):
         self._arrivals.forget_idle()
         async with self._trees:
             await self._in_thread(self._keeper.count_uses)
-        return await self._in_thread(self._keeper.sweep)
+        removed = await self._in_thread(self._keeper.sweep)
+        await self._old.tidy()
+        return removed
 
     # --- operations -------------------------------------------------------------------------------
 
@@ -187,6 +196,7 @@ class FtpNode(ServiceRole):
         about = from_plain(asked.data, wire.AboutTree)
         async with self._trees:
             removed = await self._in_thread(lambda: self._keeper.clear(about.process_id))
+        await self._old.clear(about.process_id)
         log.debug("%s: cleared %s, %d blobs removed", asked.address, about.process_id, removed)
         return Reply()
 
