@@ -17,6 +17,7 @@ DISTRIBUTIONS = [
     "discomputify_tcp",
     "discomputify_sched_roundrobin",
     "discomputify_sched_leastload",
+    "discomputify_legacy",
     "discomputify_testkit",
 ]
 EXAMPLES = ["mandelbrot", "stdlib_census"]

@@ -15,6 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DISTRIBUTIONS = sorted(path.parent.name for path in ROOT.glob("discomputify_*/pyproject.toml"))
 MODULES = sorted(path for name in DISTRIBUTIONS for path in (ROOT / name / "src").rglob("*.py"))
+#: Distribution -> import name, where they differ.
+IMPORT_NAMES = {"discomputify_legacy": "DISCOMPUTIFY"}
 #: Import name -> name on the package index, where they differ.
 INDEX_NAMES = {"attr": "attrs", "noise": "noiseprotocol"}
 TEST_COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q nox && .venv/bin/nox"
@@ -34,6 +36,11 @@ def value(name: str, key: str) -> str:
     found = re.search(rf'^{key} = "([^"]*)"', pyproject(name), flags=re.MULTILINE)
     assert found, f"{name}/pyproject.toml has no {key}"
     return found[1]
+
+
+def import_name(name: str) -> str:
+    """What code imports of a distribution."""
+    return IMPORT_NAMES.get(name, name)
 
 
 def dependencies(name: str) -> list[str]:
@@ -82,7 +89,7 @@ def test_versions_are_in_step() -> None:
     versions = {name: value(name, "version") for name in DISTRIBUTIONS}
     assert len(set(versions.values())) == 1, versions
     for name, version in versions.items():
-        assert importlib.import_module(name).__version__ == version
+        assert importlib.import_module(import_name(name)).__version__ == version
         assert metadata.version(name) == version, f"{name}: install it again, its metadata is of another version"
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"## [{versions['discomputify_core']}]" in changelog
@@ -92,7 +99,9 @@ def test_versions_are_in_step() -> None:
 def test_a_distribution_is_complete(name: str) -> None:
     folder = ROOT / name
     assert (folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
-    assert (folder / "src" / name / "py.typed").is_file()
+    assert (folder / "src" / import_name(name) / "py.typed").is_file()
+    assert [each.name for each in (folder / "src").iterdir()] == [import_name(name)]
+    assert f'packages = ["src/{import_name(name)}"]' in pyproject(name)
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert value(name, "name") in readme
     assert value(name, "name") == name.replace("_", "-")
@@ -103,7 +112,7 @@ def test_a_distribution_is_complete(name: str) -> None:
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_dependencies_are_declared_where_they_are_imported(name: str) -> None:
     ours = {path for path in MODULES if path.is_relative_to(ROOT / name)}
-    used = set[str]().union(*map(imported, ours)) - set(sys.stdlib_module_names) - {name}
+    used = set[str]().union(*map(imported, ours)) - set(sys.stdlib_module_names) - {import_name(name)}
     needed = {INDEX_NAMES.get(module, module).replace("_", "-") for module in used}
     declared = {bare(requirement) for requirement in dependencies(name)}
     assert needed <= declared, f"imported but not in {name}/pyproject.toml: {sorted(needed - declared)}"
@@ -155,5 +164,5 @@ def test_nox_knows_every_distribution() -> None:
     mypy = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     for name in DISTRIBUTIONS:
         assert f'"{name}"' in noxfile
-        assert f"    {name}\n" in contracts
+        assert f"    {import_name(name)}\n" in contracts
         assert f"{name}/src" in mypy

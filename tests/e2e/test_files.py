@@ -20,6 +20,7 @@ for place, folders, names in os.walk("."):
     for name in folders + names:
         path = os.path.join(place, name)
         found[os.path.relpath(path)] = os.path.getsize(path) if os.path.isfile(path) else None
+assert found.pop("discomputify_conf.json")  # the node's, for old programs
 with open(os.path.join(os.environ["DISCOMPUTIFY_OUTPUT_PATH"], "listing.json"), "w") as file:
     json.dump(found, file)
 """

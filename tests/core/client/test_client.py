@@ -11,7 +11,7 @@ import pytest
 from discomputify_core.client import contact
 from discomputify_core.client.client import Client
 from discomputify_core.edge import clock
-from discomputify_core.errors import BadInput, JobExists, NoSuchJob, NoSuchTree, Unreachable
+from discomputify_core.errors import BadInput, BadPath, JobExists, NoSuchJob, NoSuchTree, Unreachable
 from discomputify_core.model.job import JobState, JobStatus
 from discomputify_testkit.running import run
 
@@ -77,6 +77,52 @@ def test_what_was_uploaded_is_started_later_and_again(running_cluster: Any, fold
             await client.clear("c-later")
             with pytest.raises(NoSuchTree):
                 await client.start("c-later", 3)
+
+    run(main(), 60)
+
+
+def test_what_was_uploaded_and_not_started_can_be_discarded(running_cluster: Any, folder: Path) -> None:
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            await client.discard("c-discard")
+            await client.upload(folder, "c-discard")
+            await client.discard("c-discard")
+            with pytest.raises(NoSuchTree):
+                await client.start("c-discard", 1)
+            await client.submit(folder, 1, process_id="c-discard")
+            with pytest.raises(JobExists):
+                await client.discard("c-discard")
+            await client.wait("c-discard", 30)
+
+    run(main(), 60)
+
+
+def test_outputs_can_come_without_logs_and_below_a_folder(running_cluster: Any, folder: Path, tmp_path: Path) -> None:
+    (folder / "main.py").write_text(
+        "import os, sys\nif sys.argv[1] == '1':\n    os.mkdir('OUTPUT_PATH/e'); open('OUTPUT_PATH/n', 'w').close()",
+        encoding="utf-8",
+    )
+
+    def brought() -> list[str]:
+        home = tmp_path / "c-below"
+        return sorted(each.relative_to(home).as_posix() for each in home.rglob("*") if each.name[0] != ".")
+
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            await client.submit(folder, 2, process_id="c-below")
+            await client.fetch("c-below", tmp_path, follow=True, below="OUT/PUT", logs=False)
+            parts = ("c-below_1_2", "c-below_2_2")
+            inside = [f"{part}{below}" for part in parts for below in ("", "/OUT", "/OUT/PUT")]
+            assert brought() == sorted([*inside, "c-below_1_2/OUT/PUT/e", "c-below_1_2/OUT/PUT/n"])
+            await client.fetch("c-below", tmp_path)  # the other way now, in the place of the first
+            assert [each for each in brought() if not each.startswith("logs")] == [
+                "c-below_1_2",
+                "c-below_1_2/e",
+                "c-below_1_2/n",
+                "c-below_2_2",
+            ]
+            with pytest.raises(BadPath, match="goes up"):
+                await client.fetch("c-below", tmp_path, below="../up")
 
     run(main(), 60)
 

@@ -41,6 +41,11 @@ def test_an_empty_folder_may_be_used(tmp_path: Path) -> None:
     assert (tmp_path / "logs").is_dir()
 
 
+def test_without_logs_there_is_no_folder_for_them(tmp_path: Path) -> None:
+    prepare(tmp_path / "job", status(), logs=False)
+    assert [each.name for each in (tmp_path / "job").iterdir()] == [JOB_MARK]
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(BadInput, match="another process id"):

@@ -122,6 +122,10 @@ class BlockingClient:
         """See :meth:`Client.upload`."""
         return self._run(self._client.upload(folder, process_id, moved))
 
+    def discard(self, process_id: str) -> None:
+        """See :meth:`Client.discard`."""
+        self._run(self._client.discard(process_id))
+
     def start(
         self,
         process_id: str,
@@ -190,9 +194,11 @@ class BlockingClient:
         *,
         follow: bool = False,
         moved: Moved | None = None,
+        below: str = "",
+        logs: bool = True,
     ) -> Fetched:
         """See :meth:`Client.fetch`."""
-        return self._run(self._client.fetch(process_id, out, part, follow=follow, moved=moved))
+        return self._run(self._client.fetch(process_id, out, part, follow=follow, moved=moved, below=below, logs=logs))
 
     def clear(self, process_id: str) -> None:
         """See :meth:`Client.clear`."""

@@ -231,12 +231,17 @@ class Client(Submitting):
         *,
         follow: bool = False,
         moved: Moved | None = None,
+        below: str = "",
+        logs: bool = True,
     ) -> Fetched:
         """Bring outputs and logs home, into ``OUT/PROCESS_ID``.
 
         Args:
             part: only this one.
             follow: go on until the job has ended, each part as it is done; else what is done now.
+            moved: told the bytes that arrived, as they do.
+            below: a folder inside each part's, for its outputs.
+            logs: bring logs, too.
 
         Raises:
             NoSuchJob: there is none of that id.
@@ -245,7 +250,7 @@ class Client(Submitting):
         """
         pid = check_process_id(process_id)
         status = await self.status(pid)
-        fetching = Fetching(self, await self._met_store(), status, Path(out), moved)
+        fetching = Fetching(self, await self._met_store(), status, Path(out), moved, below=below, logs=logs)
         await fetching.run(part, follow)
         return fetching.result()
 

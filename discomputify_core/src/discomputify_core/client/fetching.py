@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
+
 from discomputify_core.client import home
 from discomputify_core.client.results import Fetched
 from discomputify_core.edge import trees
 from discomputify_core.errors import BadInput, DiskError
 from discomputify_core.interfaces.files import Blob, FileStore, Moved
-from discomputify_core.model.files import Digest, Manifest, check_digest
+from discomputify_core.model.files import Digest, Entry, Manifest, check_digest, check_path
 from discomputify_core.model.job import JobStatus, PartOutput
 from discomputify_core.model.message import Outputs, OutputsAsked
 
@@ -24,13 +26,35 @@ AT_ONCE = 16
 
 
 class Fetching:
-    """One fetch of one job into ``OUT/PROCESS_ID``."""
+    """One fetch of one job into ``OUT/PROCESS_ID``.
 
-    def __init__(self, client: Client, store: FileStore, status: JobStatus, out: Path, moved: Moved | None) -> None:
+    Args:
+        client: asks the master which outputs count.
+        store: has them.
+        status: the job.
+        out: where its folder goes.
+        moved: told the bytes that arrived, as they do.
+        below: a folder inside each part's, for its outputs; "" for none.
+        logs: bring logs, too.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        store: FileStore,
+        status: JobStatus,
+        out: Path,
+        moved: Moved | None,
+        *,
+        below: str = "",
+        logs: bool = True,
+    ) -> None:
         self._client = client
         self._store = store
         self._status = status
         self._moved = moved
+        self._below = check_path(below) if below else ""
+        self._with_logs = logs
         self.folder = out / status.process_id
         self._parts = self._files = self._bytes = 0
         #: Whether outputs of an earlier job of that id had to make room.
@@ -42,7 +66,7 @@ class Fetching:
 
     async def run(self, part: int | None, follow: bool) -> None:
         """Fetch one part, or all that are done; with *follow* until the job has ended."""
-        self.replaced = await asyncio.to_thread(home.prepare, self.folder, self._status)
+        self.replaced = await asyncio.to_thread(home.prepare, self.folder, self._status, logs=self._with_logs)
         if part is not None:
             await self._fetch_all([await self._one(part)])
             return
@@ -54,7 +78,8 @@ class Fetching:
                 break
             async for _ in self._client.changes(seen.process_id, seen.version):
                 break
-        await self._failed()
+        if self._with_logs:
+            await self._failed()
 
     async def _committed(self, after: int) -> int:
         """Fetch what was committed from position *after* on; returns the next position."""
@@ -107,12 +132,13 @@ class Fetching:
         manifest = await self._store.manifest(pid, check_digest(output.manifest))
         if output.state == "done":
             folder = self.folder / f"{pid}_{output.part}_{self._status.parts.total}"
-            await self._tree(manifest.under("outputs"), folder)
+            await self._tree(_placed(manifest.under("outputs"), self._below), folder)
             self._parts += 1
         collected = manifest.under("collected")
         if collected.entries:
             await self._tree(collected, self.folder / "collected" / str(output.part))
-        await self._logs(manifest.under("logs"), output.part)
+        if self._with_logs:
+            await self._logs(manifest.under("logs"), output.part)
 
     async def _tree(self, manifest: Manifest, folder: Path) -> None:
         await trees.download(self._store, self._status.process_id, manifest, folder, self._moved)
@@ -131,6 +157,14 @@ class Fetching:
                 blobs.append(Blob(Digest(entry.digest), entry.size, target))
         if blobs:
             await self._store.get(self._status.process_id, blobs, self._moved)
+
+
+def _placed(manifest: Manifest, below: str) -> Manifest:
+    """*manifest* with everything inside the folder *below*, which is there even if nothing is in it."""
+    if not below:
+        return manifest
+    entries = [attrs.evolve(entry, path=f"{below}/{entry.path}") for entry in manifest.entries]
+    return Manifest(entries or [Entry(below, folder=True)])
 
 
 def _write_empty(path: Path) -> None:

@@ -37,8 +37,11 @@ def look(folder: Path) -> None:
         raise _disk_error(folder, error) from error
 
 
-def prepare(folder: Path, status: JobStatus) -> bool:
+def prepare(folder: Path, status: JobStatus, *, logs: bool = True) -> bool:
     """Make *folder* the home of the job's outputs; what an earlier job of that id left there is removed.
+
+    Args:
+        logs: whether logs come home too, into a folder of their own.
 
     Returns:
         Whether something was removed.
@@ -55,7 +58,7 @@ def prepare(folder: Path, status: JobStatus) -> bool:
             for old in list(_fetched(folder)):
                 replaced = True
                 shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        (folder / "logs" if logs else folder).mkdir(parents=True, exist_ok=True)
         mark.write_text(identity, encoding="utf-8")
     except OSError as error:
         raise _disk_error(folder, error) from error
@@ -68,7 +71,7 @@ def _check_free(folder: Path) -> None:
     if folder.is_dir() and not (folder / JOB_MARK).exists() and any(folder.iterdir()):
         raise BadInput(
             f"The folder '{folder}' exists and does not hold outputs of an earlier fetch. "
-            f"Choose another --out or another process id."
+            f"Move it away, or choose another --out or another process id."
         )
 
 

@@ -123,6 +123,19 @@ class Submitting(Contact):
         up = await self._upload(scan, pid, UPLOADED, moved)
         return Upload(up.files, up.bytes, up.blobs_sent, up.bytes_sent)
 
+    async def discard(self, process_id: str) -> None:
+        """Remove what was uploaded for a job that has not been started. That there is nothing is no error.
+
+        Raises:
+            BadInput: the process id cannot be used.
+            JobExists: there is a job of that id: :meth:`Client.clear` forgets it.
+            Unreachable: no master, or no store.
+        """
+        pid = check_process_id(process_id)
+        await self._check_free(pid)
+        store = await self._met_store()
+        await store.clear(pid)
+
     async def start(
         self,
         process_id: str,

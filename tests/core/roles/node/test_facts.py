@@ -92,6 +92,8 @@ def test_a_missing_module_is_reported_with_node_interpreter_and_pip_line() -> No
         assert words in found.reason
     known = diagnose(code=1, stderr_tail="ModuleNotFoundError: No module named 'cv2'", interpreter="py")
     assert "py -m pip install opencv-python" in known.reason
+    old = "ModuleNotFoundError: No module named 'DISCOMPUTIFY.BASE_PROGRAM'; 'DISCOMPUTIFY' is not a package"
+    assert "py -m pip install discomputify-legacy" in diagnose(code=1, stderr_tail=old, interpreter="py").reason
 
 
 def test_a_missing_module_that_the_program_coped_with_is_not_the_reason() -> None:

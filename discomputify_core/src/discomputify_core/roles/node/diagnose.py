@@ -11,6 +11,7 @@ import attrs
 
 #: Import names whose package has another name.
 PACKAGES = {
+    "DISCOMPUTIFY": "discomputify-legacy",
     "PIL": "pillow",
     "bs4": "beautifulsoup4",
     "cv2": "opencv-python",

@@ -1,0 +1,1 @@
+"""What old programs import; light, since every part pays for it."""

@@ -1,0 +1,1 @@
+"""The computing node as a class."""
