@@ -46,7 +46,7 @@ async def knock(home: Any, data: bytes) -> bytes:
         (b"CYP\x02\xff\xff" + b"x" * 100, "announced 65535 bytes"),
         (b"CYP\x02\x00\x05hello", "too short"),
         (b"CYP\x02\x00\x60" + bytes(96), "key differs"),
-        (b"gAAAAABl" + b"x" * 100, "old client connected; its protocol, CYPHER/1, is not available here"),
+        (b"gAAAAABl" + b"x" * 100, "An old client connected"),
         (os.urandom(100_000).replace(b"C", b"D", 1), ""),
     ],
     ids=["http", "4 GiB", "version", "almost", "other", "length", "short", "unkeyed", "cypher1", "random"],

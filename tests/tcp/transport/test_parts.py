@@ -35,6 +35,17 @@ def test_a_peer_gets_a_few_lines_in_a_second_and_the_rest_is_counted(caplog: pyt
     assert lines[-1] == "later"
 
 
+def test_where_a_line_a_minute_is_enough_the_minute_begins_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    now = 59.0
+    complaints = Complaints(lambda: now, lines=1, span=60.0)
+    for now in (59.0, 61.0, 118.0, 119.5, 120.0):
+        complaints.say("10.0.0.1", f"at {now}")
+    assert [record.getMessage() for record in caplog.records] == [
+        "at 59.0",
+        "at 119.5 (2 more such lines were left out before this one)",
+    ]
+
+
 def test_a_flood_of_addresses_is_bounded_too(caplog: pytest.LogCaptureFixture) -> None:
     complaints = Complaints(lambda: 1.0)
     for number in range(5000):

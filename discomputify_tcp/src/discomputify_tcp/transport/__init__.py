@@ -1,6 +1,6 @@
 """The transport ``tcp``: sockets, deadlines and logs around the codecs.
 
-Here: everything asyncio. Not here: what the bytes mean (cypher2/).
+Here: everything asyncio. Not here: what the bytes mean (cypher1/, cypher2/).
 """
 
 from discomputify_tcp.transport.options import TcpOptions

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Union
 
 from discomputify_core.errors import PeerBroke
 from discomputify_core.model.message import Hello
 from discomputify_tcp.cypher2 import CannotOpen, Confirmed, Connection, Event, Greeted
 from discomputify_tcp.cypher2.errors import broke
 from discomputify_tcp.transport.sniff import sniff
-from discomputify_tcp.transport.wire import Owner, Wire
+from discomputify_tcp.transport.wire import Heir, Owner, Wire
 
 #: Seconds that a peer has to authenticate itself.
 WITHIN = 5.0
+
+#: Takes over the connection of an old client; None: it was closed.
+OnOld = Callable[["Arrival"], Union[Heir, None]]
 
 
 class Arrival(Owner):
@@ -27,6 +31,9 @@ class Arrival(Owner):
         arrived: told when the peer is connected.
         welcome: takes the authenticated peer's wire, and its hello.
         left: told once when the peer was turned away or left, and why.
+        old: told of a peer that speaks CYPHER/1; then this is over.
+        silent: seconds for a peer to say its first byte, if more than to authenticate itself: old clients connect long
+            before their first request.
     """
 
     def __init__(
@@ -35,28 +42,37 @@ class Arrival(Owner):
         arrived: Callable[[Arrival], None],
         welcome: Callable[[Arrival, Hello], None],
         left: Callable[[Arrival, str], None],
+        old: OnOld,
+        silent: float = 0.0,
     ) -> None:
         self._codec = codec
         self._arrived = arrived
         self._welcome = welcome
         self._left = left
+        self._old = old
+        self._silent = silent
         self._hello: Hello | None = None
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
         self.wire = Wire(self, None)
 
-    def choose(self, begin: bytes) -> Connection:
+    def choose(self, begin: bytes) -> Connection | Heir | None:
         """See :meth:`Owner.choose`."""
         version = sniff(begin[0])
         if version == 1:
-            raise broke("handshake.1", "An old client connected; its protocol, CYPHER/1, is not available here.")
+            self.done()
+            return self._old(self)
         if version is None:
             raise broke("handshake.1", "It does not speak CYPHER/2.")
+        self._allow(WITHIN, "did not authenticate itself")
         return self._codec()
 
     def on_made(self) -> None:
         """See :meth:`Owner.on_made`."""
-        self._timer = asyncio.get_running_loop().call_later(WITHIN, self._late)
+        if self._silent > WITHIN:
+            self._allow(self._silent, "said nothing")
+        else:
+            self._allow(WITHIN, "did not authenticate itself")
         self._arrived(self)
 
     def on_writable(self, writable: bool) -> None:
@@ -98,8 +114,14 @@ class Arrival(Owner):
         if self._timer is not None:
             self._timer.cancel()
 
-    def _late(self) -> None:
-        self.turn_away(f"it did not authenticate itself within {WITHIN:g} s")
+    def _allow(self, seconds: float, what: str) -> None:
+        # The first byte does not give a peer more time, unless it may have waited for longer.
+        if self._timer is not None:
+            if self._silent <= WITHIN:
+                return
+            self._timer.cancel()
+        reason = f"it {what} within {seconds:g} s"
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.turn_away, reason)
 
     def _leave(self, reason: str) -> None:
         if not self._over:

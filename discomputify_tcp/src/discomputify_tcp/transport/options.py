@@ -14,3 +14,6 @@ class TcpOptions:
     allow_published_key: bool = key(
         False, doc="Accept the example key of the old package's README, which everybody knows. For trials only."
     )
+    cypher1: bool = key(
+        False, doc="Serve clients of the old package too, over their weaker protocol (CYPHER/1), at the same ports."
+    )

@@ -16,6 +16,7 @@ from discomputify_tcp.transport import keys
 from discomputify_tcp.transport.complaints import Complaints
 from discomputify_tcp.transport.dialling import Dial
 from discomputify_tcp.transport.listening import TcpListener
+from discomputify_tcp.transport.old_clients import OldClients, old_complaints
 from discomputify_tcp.transport.options import TcpOptions
 from discomputify_tcp.transport.sockets import bound
 
@@ -23,7 +24,7 @@ log = logging.getLogger("discomputify.tcp")
 
 
 class TcpTransport(Transport):
-    """CYPHER/2 over TCP."""
+    """CYPHER/2 over TCP; and CYPHER/1 for old clients, where the conf asks for it."""
 
     name: ClassVar[str] = "tcp"
     options: ClassVar[type | None] = TcpOptions
@@ -43,7 +44,10 @@ class TcpTransport(Transport):
             log.warning("%s", warning)
         self._conf = conf
         self._psk = derive_psk(conf.encryption_key.encode("ascii"), conf.decryption_key.encode("ascii"))
+        self._options = options or TcpOptions()
         self._complaints: Complaints | None = None
+        self._old_complaints: Complaints | None = None
+        self._old: OldClients | None = None
 
     @classmethod
     def check(cls, conf: Conf, options: Any) -> Sequence[str]:
@@ -54,6 +58,7 @@ class TcpTransport(Transport):
         """See :meth:`Transport.listen`."""
         sock = await bound(address, self._conf)
         try:
+            old = await self._old_clients()
             listener = TcpListener(
                 sock,
                 hello,
@@ -61,6 +66,8 @@ class TcpTransport(Transport):
                 psk=self._psk,
                 conf=self._conf,
                 complaints=self._complain(),
+                old_complaints=self._complain_of_old(),
+                old=old,
                 refused=self._on_refused,
             )
             await listener.open()
@@ -77,6 +84,20 @@ class TcpTransport(Transport):
         if self._complaints is None:
             self._complaints = Complaints(asyncio.get_running_loop().time)
         return self._complaints
+
+    def _complain_of_old(self) -> Complaints:
+        if self._old_complaints is None:
+            self._old_complaints = old_complaints(asyncio.get_running_loop().time)
+        return self._old_complaints
+
+    async def _old_clients(self) -> OldClients | None:
+        """What serves old clients at all addresses of this process, ready; None where they are not served."""
+        if not self._options.cypher1:
+            return None
+        if self._old is None:
+            self._old = OldClients(self._conf, self._complain_of_old())
+        await self._old.begin()
+        return self._old
 
     def _on_refused(self, hello: Hello, address: str, reason: str) -> None:
         if self.on_refused is not None:

@@ -46,9 +46,20 @@ class Owner(ABC):
     def on_made(self) -> None:
         """The socket is connected. Told to the first owner."""
 
-    def choose(self, begin: bytes) -> Connection:
-        """The codec for a peer whose first bytes are *begin*; for wires that were made without one."""
+    def choose(self, begin: bytes) -> Connection | Heir | None:
+        """The codec for a peer whose first bytes are *begin*; for wires that were made without one.
+
+        Or the protocol that has the connection from now on, and these bytes first; or None: it is over.
+        """
         raise OurBug("A wire without a codec needs an owner that chooses one.")
+
+
+class Heir(asyncio.BufferedProtocol, ABC):
+    """A protocol to which a wire leaves its connection."""
+
+    @abstractmethod
+    def take(self, data: bytes) -> None:
+        """*data* was read already."""
 
 
 class Wire(asyncio.BufferedProtocol):
@@ -64,6 +75,7 @@ class Wire(asyncio.BufferedProtocol):
         self._begin = bytearray(0 if codec else MAX_UNCONFIRMED)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._heir: Heir | None = None
         #: Loop times at which bytes were last read and written.
         self.heard_at = self.sent_at = self._loop.time()
         #: Whether reading waits for the owner.
@@ -108,15 +120,28 @@ class Wire(asyncio.BufferedProtocol):
         self.heard_at = self._loop.time()
         if self._codec is not None:
             self._codec.buffer_updated(nbytes)
+            self.work()
         else:
-            begin = bytes(self._begin[:nbytes])
-            try:
-                self._codec = self.owner.choose(begin)
-            except PeerBroke as error:
-                self.owner.on_broken(error)
-                return
+            self._begun(bytes(self._begin[:nbytes]))
+
+    def _begun(self, begin: bytes) -> None:
+        if self._heir is not None:
+            # Not every event loop notices at once that a connection has another protocol.
+            self._heir.take(begin)
+            return
+        try:
+            chosen = self.owner.choose(begin)
+        except PeerBroke as error:
+            self.owner.on_broken(error)
+            return
+        if isinstance(chosen, Connection):
+            self._codec = chosen
             self._codec.receive_data(begin)
-        self.work()
+            self.work()
+        elif chosen is not None:
+            self._heir = chosen
+            self.transport.set_protocol(chosen)
+            chosen.take(begin)
 
     def eof_received(self) -> bool:
         """The peer sends no more."""
