@@ -6,12 +6,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from discomputify_core.client import contact
 from discomputify_core.client.client import Client
 from discomputify_core.edge import clock
 from discomputify_core.errors import BadInput, BadPath, JobExists, NoSuchJob, NoSuchTree, Unreachable
+from discomputify_core.interfaces.files import UPLOADED
+from discomputify_core.model.files import Manifest
+from discomputify_core.model.ids import ProcessId
 from discomputify_core.model.job import JobState, JobStatus
 from discomputify_testkit.running import run
 
@@ -77,6 +81,34 @@ def test_what_was_uploaded_is_started_later_and_again(running_cluster: Any, fold
             await client.clear("c-later")
             with pytest.raises(NoSuchTree):
                 await client.start("c-later", 3)
+
+    run(main(), 60)
+
+
+def test_an_ended_job_is_not_forgotten_where_there_is_nothing_to_start(running_cluster: Any, folder: Path) -> None:
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            await client.submit(folder, 1, process_id="c-kept")
+            assert (await client.wait("c-kept", 30)).state is JobState.DONE
+            with pytest.raises(NoSuchTree, match="c-kept"):
+                await client.start("c-kept", 1, replace=True)
+            assert (await client.status("c-kept")).state is JobState.DONE
+            await client.clear("c-kept")
+
+    run(main(), 60)
+
+
+def test_what_an_old_client_uploaded_with_folders_around_it_is_started(running_cluster: Any, folder: Path) -> None:
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            await client.upload(folder, "c-nested")
+            store, pid = client.store, ProcessId("c-nested")
+            flat = await store.manifest(pid, await store.find(pid, UPLOADED))
+            nested = [attrs.evolve(entry, path=f"c-nested/{entry.path}") for entry in flat.entries]
+            await store.commit(pid, UPLOADED, Manifest(nested))
+            await client.start("c-nested", 1)
+            assert (await client.wait("c-nested", 30)).state is JobState.DONE
+            await client.clear("c-nested")
 
     run(main(), 60)
 

@@ -148,6 +148,7 @@ class Histories(RuleBasedStateMachine):
     def holds(self) -> None:
         if hasattr(self, "cluster"):
             invariants.check(self.cluster.state)
+            assert not self.cluster.faults
 
     def teardown(self) -> None:
         """Calm weather: with all nodes there and everything going well, every job ends."""

@@ -328,6 +328,27 @@ def test_a_job_may_limit_its_parts_on_a_node() -> None:
     assert driver.state() is JobState.DONE
 
 
+def test_nodes_that_no_waiting_job_may_use_more_of_cost_the_policy_nothing() -> None:
+    views: list[list[str]] = []
+
+    class Watched(Fifo):
+        def place(self, ready: Sequence[Ready], view: ClusterView) -> Decision:
+            views.append([node.name for node in view.nodes])
+            return super().place(ready, view)
+
+    driver = Driver()
+    driver.cluster = Cluster(Watched())
+    driver.do(ev.NodeJoined(facts("one", 9), "one:1"), ev.NodeJoined(facts("two", 9), "two:1"))
+    driver.submit(3, per_node=1)
+    driver.end(driver.starts.pop(0))
+    assert views == [["one", "two"], ["one"]]
+    driver.submit(4, "wider", per_node=3)
+    driver.submit(9, "any")
+    assert views[2:] == [["one", "two"], ["one", "two"]]
+    driver.finish()
+    assert len(driver.cluster.job(ProcessId("any")).outputs) == 9
+
+
 def test_a_policy_cannot_put_more_parts_on_a_node_than_a_job_wants() -> None:
     class All(Fifo):
         def place(self, ready: Sequence[Ready], view: ClusterView) -> Decision:

@@ -54,6 +54,18 @@ def test_the_order_of_the_search(folder: Path, tmp_path: Path, monkeypatch: pyte
     assert conf_file.find(None) == conf_file.Found(here, "current folder")
 
 
+def test_the_conf_without_keys_of_a_part_does_not_hide_that_of_the_user(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = written(folder / CONF_NAME)
+    monkeypatch.setenv("DISCOMPUTIFY_WORK_PATH", str(folder))
+    assert conf_file.find(None) is None
+    user = written(conf_file.user_conf())
+    assert conf_file.find(None) == conf_file.Found(user, "user's config folder")
+    monkeypatch.setenv("DISCOMPUTIFY_WORK_PATH", str(tmp_path))  # it went elsewhere
+    assert conf_file.find(None) == conf_file.Found(here, "current folder")
+
+
 def test_the_users_config_folder_is_the_systems_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert conf_file.user_conf().name == CONF_NAME

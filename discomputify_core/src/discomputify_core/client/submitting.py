@@ -21,12 +21,13 @@ from discomputify_core.edge.connect import master_address
 from discomputify_core.edge.ignore import matcher
 from discomputify_core.edge.machine import owner
 from discomputify_core.edge.weights import check_job
-from discomputify_core.errors import DiscomputifyError, DiskError, NoSuchJob, Unreachable
+from discomputify_core.errors import BadInput, DiscomputifyError, DiskError, NoSuchJob, Unreachable
 from discomputify_core.interfaces.files import UPLOADED, Moved
 from discomputify_core.model.ids import ProcessId, check_parts, check_process_id
 from discomputify_core.model.inputs import check_inputs, most_bytes_of_a_part
 from discomputify_core.model.job import JobSpec, JobStatus, Request, id_in_use
 from discomputify_core.model.message import AboutJob, ClearAsked, Nodes, NodesAsked
+from discomputify_core.model.program_root import program_in
 
 
 class Submitting(Contact):
@@ -154,16 +155,18 @@ class Submitting(Contact):
             replace: forget an ended job of that id first; what was uploaded for it is started again.
 
         Raises:
-            NoSuchTree: nothing was uploaded for that id.
+            NoSuchTree: nothing was uploaded for that id; an ended job of it is not forgotten then.
+            BadInput: what was uploaded is no program.
             JobExists: the process id is in use.
             Unreachable: no master, no store, or (without *parts*) no computing node.
         """
         pid = check_process_id(process_id)
         if parts is not None:
             check_parts(parts)
-        await self._make_way(pid, replace=replace)
+        ended = await self._check_free(pid, or_ended=replace)
         store = await self._met_store()
-        manifest = await store.manifest(pid, await store.find(pid, UPLOADED))
+        # An old client may have uploaded it, with folders around it.
+        manifest = program_in(await store.manifest(pid, await store.find(pid, UPLOADED)))
         conf = self._connection.conf
         parts = parts or await self._slots()
         key = clock.token(6)
@@ -182,16 +185,11 @@ class Submitting(Contact):
             output_path=conf.output_path,
             per_node=per_node,
         )
-        return await self._ask("job.submit", check_job(spec), JobStatus)
-
-    async def _make_way(self, process_id: ProcessId, *, replace: bool) -> None:
-        try:
-            status = await self._ask("job.status", AboutJob(process_id), JobStatus)
-        except NoSuchJob:
-            return
-        if not (replace and status.ended):
-            raise id_in_use(process_id, status.owner, status.parts.total, status.state)
-        await self._ask_bytes("job.clear", ClearAsked(process_id, keep_files=True))
+        check_job(spec)
+        if ended:  # not forgotten before it is sure that there is something to start
+            with contextlib.suppress(NoSuchJob, BadInput):  # somebody else was quicker: the next answer says so
+                await self._ask_bytes("job.clear", ClearAsked(pid, keep_files=True))
+        return await self._ask("job.submit", spec, JobStatus)
 
     async def _upload(self, scan: trees.Scan, pid: ProcessId, tree: str, moved: Moved | None) -> trees.Uploaded:
         store = await self._met_store()
@@ -221,8 +219,19 @@ class Submitting(Contact):
         await self._slots_or_none()
         return await trees.plan(scan, await self._met_store(), check_process_id(process_id))
 
-    async def _check_free(self, process_id: ProcessId) -> None:
-        await self._make_way(process_id, replace=False)
+    async def _check_free(self, process_id: ProcessId, *, or_ended: bool = False) -> bool:
+        """See that a job may have that id; returns whether one that has ended has it still, which *or_ended* allows.
+
+        Raises:
+            JobExists: the id is in use.
+        """
+        try:
+            status = await self._ask("job.status", AboutJob(process_id), JobStatus)
+        except NoSuchJob:
+            return False
+        if or_ended and status.ended:
+            return True
+        raise id_in_use(process_id, status.owner, status.parts.total, status.state)
 
     async def _slots_or_none(self) -> int:
         return (await self._ask("nodes", NodesAsked(), Nodes)).slots

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 import attrs
 
@@ -64,7 +64,7 @@ def offers(state: State, jobs: list[Job]) -> list[Offer]:
 
 
 def _limit_name(job: Job) -> str:
-    """The resource that limits how many parts of *job* run on a node. Users cannot name one so."""
+    """The resource that limits how many parts of *job* run on a node; it hides one of that name that users have."""
     return f"part of {job.id}"
 
 
@@ -73,7 +73,7 @@ def _asked(job: Job) -> Request:
     return attrs.evolve(request, needs={**request.needs, _limit_name(job): 1}) if job.spec.per_node else request
 
 
-def _free_of_limits(jobs: Iterable[Job]) -> dict[str, tuple[int, Counter[NodeName]]]:
+def _limits(jobs: Collection[Job]) -> dict[str, tuple[int, Counter[NodeName]]]:
     """For every limited job: its resource, how much of it each node has, and how much is in use by node."""
     return {
         _limit_name(job): (job.spec.per_node, Counter(attempt.node for attempt in job.live.values()))
@@ -82,15 +82,27 @@ def _free_of_limits(jobs: Iterable[Job]) -> dict[str, tuple[int, Counter[NodeNam
     }
 
 
+def _full(jobs: Collection[Job], limits: Mapping[str, tuple[int, Counter[NodeName]]]) -> set[NodeName]:
+    """Nodes that can take no part of any of *jobs*: all of these are limited, and have as many there as they may.
+
+    However many CPUs such nodes have free, they cost a pass nothing.
+    """
+    if not limits or len(limits) < len(jobs):
+        return set()
+    full = ({node for node, count in used.items() if count >= most} for most, used in limits.values())
+    return set.intersection(*full)
+
+
 def _elsewhere(job: Job, live: list[Node], avoid: frozenset[NodeName]) -> bool:
     """Whether a node exists that has not failed the parts and could run them, be it busy now."""
     return any(node.name not in avoid and node.could_run(job.spec) for node in live)
 
 
-def view_of(state: State, now: float, jobs: Iterable[Job] = ()) -> ClusterView:
+def view_of(state: State, now: float, jobs: Collection[Job] = ()) -> ClusterView:
     """The live nodes with room, as a policy sees them when it is to place parts of *jobs*."""
     live = state.open_nodes()
-    limits = _free_of_limits(jobs)
+    limits = _limits(jobs)
+    full = _full(jobs, limits)
     return ClusterView(
         nodes=tuple(
             NodeView(
@@ -107,7 +119,7 @@ def view_of(state: State, now: float, jobs: Iterable[Job] = ()) -> ClusterView:
                 held=node.held,
             )
             for node in live
-            if node.free_cpus > 0
+            if node.free_cpus > 0 and node.name not in full
         ),
         live=len(live),
         now=now,

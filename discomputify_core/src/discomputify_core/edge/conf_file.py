@@ -24,6 +24,8 @@ from discomputify_core.model.conf_kinds import KEY_LENGTH
 from discomputify_core.model.conf_read import parse
 
 ENVIRONMENT = "DISCOMPUTIFY_CONF"
+#: Names its work folder to the program of a part.
+PART_FOLDER = "DISCOMPUTIFY_WORK_PATH"
 #: No conf is larger; what is, is some other file.
 MAX_BYTES = 1 << 20
 
@@ -57,6 +59,8 @@ def user_conf() -> Path:
 def find(named: Path | None, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Found | None:
     """The conf to use: *named* by ``--conf``, else DISCOMPUTIFY_CONF, the current folder, the user's config folder.
 
+    The one in a part's work folder does not count: it has no keys, and is there for programs that look it up.
+
     Args:
         named: what ``--conf`` said.
         environ: instead of this process's environment.
@@ -65,13 +69,15 @@ def find(named: Path | None, environ: Mapping[str, str] | None = None, folder: P
     Raises:
         BadInput: a conf that was named does not exist.
     """
-    said = (os.environ if environ is None else environ).get(ENVIRONMENT, "")
+    environ = os.environ if environ is None else environ
+    said, part = environ.get(ENVIRONMENT, ""), environ.get(PART_FOLDER, "")
     if named is not None:
         return Found(_existing(named, "--conf"), "--conf")
     if said:
         return Found(_existing(Path(said), ENVIRONMENT), ENVIRONMENT)
-    here = (Path.cwd() if folder is None else folder) / CONF_NAME
-    if os.path.lexists(here):
+    folder = Path.cwd() if folder is None else folder
+    here = folder / CONF_NAME
+    if os.path.lexists(here) and not (part and Path(part).resolve() == folder.resolve()):
         return Found(here.absolute(), "current folder")
     user = user_conf()
     return Found(user, "user's config folder") if os.path.lexists(user) else None

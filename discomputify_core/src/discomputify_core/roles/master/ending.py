@@ -46,8 +46,12 @@ async def forget(master: MasterNode, process_id: ProcessId, *, keep_files: bool 
     Raises:
         NoSuchJob: there is none of that id.
         BadInput: it has not ended.
+        DiscomputifyError: the store has to do something for *keep_files*, and did not.
     """
     master.cluster.check_clear(process_id)
+    if keep_files:
+        await master.showings.hide(process_id)
+        master.cluster.check_clear(process_id)
     master.flush(ev.JobClearAsked(process_id, keep_files))
     return await cleared(master, process_id)
 

@@ -22,6 +22,7 @@ from discomputify_core.model.inputs import most_bytes_of_a_part
 from discomputify_core.model.job import JobSpec
 from discomputify_core.model.program_root import program_in, program_root
 from discomputify_core.roles.master.ending import MAX_WHO, cleared
+from discomputify_core.roles.master.showing import unfinished
 
 if TYPE_CHECKING:
     from discomputify_core.roles.master.master import MasterNode
@@ -30,8 +31,6 @@ log = logging.getLogger("discomputify.master")
 
 #: Seconds that a store has for its first answer; it may take longer for the rest, which is work.
 FIRST_ANSWER = 10.0
-#: Seconds that outputs of an earlier run have to be shown before the next run replaces them.
-CATCH_UP = 10.0
 
 STARTED, ALREADY_RUNNING = "STARTED", "ALREADY_RUNNING"
 
@@ -77,15 +76,15 @@ class Starting:
         self._check_nodes(process_id)
         await self._make_way(process_id)
         program = await self._program(process_id)
-        ended = self._job(process_id)
-        if ended is None:
-            return self._submit(process_id, program, who)
         showings = self._master.showings
+        if not self._running(process_id):
+            await showings.hide(process_id)
+        ended = self._job(process_id)
         try:
-            await showings.hide(ended)
             return self._submit(process_id, program, who)
         except DiscomputifyError:
-            showings.again(ended)
+            if ended is not None:
+                showings.again(ended)
             raise
 
     def _job(self, process_id: ProcessId) -> Job | None:
@@ -118,13 +117,11 @@ class Starting:
         Raises:
             Unreachable: it did not in time.
         """
-        master, job = self._master, self._job(process_id)
+        master = self._master
         await master.showings.end(process_id)
-        if not await cleared(master, process_id) or (job and not await master.showings.caught_up(job, CATCH_UP)):
-            raise Unreachable(
-                f"The store does not answer: it has not finished with the earlier run of '{process_id}'. "
-                "Start the program again once the store is back."
-            )
+        if not await cleared(master, process_id):
+            raise unfinished(process_id)
+        await master.showings.caught_up(process_id)
 
     async def _program(self, process_id: ProcessId) -> _Program:
         """The program among what was uploaded, as a tree of its own: later uploads do not touch it."""
@@ -174,6 +171,8 @@ class Starting:
         """Make it a job. Nothing is waited for here: an ended job of the id goes and this one comes in one step."""
         if self._running(process_id):  # somebody was quicker
             return self._all(ALREADY_RUNNING)
+        if process_id in self._master.clearing:
+            raise NoSuchTree(f"'{process_id}' was cleared while it was being started. Upload the program again.")
         nodes, conf = self._check_nodes(process_id), self._conf
         parts = conf.parts or nodes
         spec = JobSpec(

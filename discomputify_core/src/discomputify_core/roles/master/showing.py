@@ -1,20 +1,31 @@
 """Outputs of jobs that old clients (CYPHER/1) started, put where those clients look for them as parts become done.
 
 Here: one tree per done part, named ``shown/PROCESS_ID_PART_TOTAL``, committed by a task per job that lives as long as
-the master knows the job. Not here: starting such jobs (old_starting.py), showing the trees as folders (the store's).
+the master knows the job; and making room for the next run, also of what an earlier master left. Not here: starting
+such jobs (old_starting.py), showing the trees as folders (the store's).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 
 from discomputify_core.cluster.state import Job
 from discomputify_core.edge import clock
-from discomputify_core.errors import BadInput, BadPath, DiscomputifyError, OurBug, StoreError
+from discomputify_core.errors import (
+    BadInput,
+    BadPath,
+    DiscomputifyError,
+    NoSuchTree,
+    OurBug,
+    StoreError,
+    Unreachable,
+)
 from discomputify_core.interfaces.files import SHOWN
 from discomputify_core.model.files import Entry, Manifest, check_digest
 from discomputify_core.model.ids import ProcessId
@@ -30,6 +41,11 @@ AT_ONCE = 4
 AGAIN, LOOK = 2.0, 60.0
 #: Seconds that a commit under way has to end when its job is forgotten.
 LAST_COMMIT = 5.0
+#: Seconds that outputs of an earlier run have to be shown before the next run replaces them.
+CATCH_UP = 10.0
+#: Name of the tree that says, as the name of a folder in it, how many parts the run has whose outputs are shown: the
+#: store outlives the master, which has to know what to hide when that program is started again.
+TOTAL = "shown"
 
 
 @attrs.define(eq=False)
@@ -67,25 +83,61 @@ class Showings:
         shown = self._of(job)
         return " ".join(filter(None, (shown.fault, shown.waiting))) if shown else ""
 
-    async def caught_up(self, job: Job, seconds: float) -> bool:
-        """Whether within *seconds* all outputs of *job* that there are are shown."""
-        deadline = clock.now() + seconds
-        while self.behind(job):
-            left = deadline - clock.now()
-            if left <= 0:
-                return False
-            await self._master.watchers.wait(job.id, left)
-        return True
-
-    async def hide(self, job: Job) -> None:
-        """Leave nothing in what is shown of *job*, which has ended: it shall not be taken for outputs of the next run.
+    async def caught_up(self, process_id: ProcessId) -> None:
+        """Return when all outputs of the job of that id that there are are shown.
 
         Raises:
-            DiscomputifyError: the store did not do so, or in part; see :meth:`again`.
+            Unreachable: they are not after a while.
         """
-        shown = self._of(job)
-        for at in range(shown.done if shown else 0):
-            await self._master.store.commit(job.id, _tree_of(job, job.outputs.row(at)[0]), Manifest(()))
+        job, deadline = self._master.cluster.state.jobs.get(process_id), clock.now() + CATCH_UP
+        while job is not None and self.behind(job):
+            left = deadline - clock.now()
+            if left <= 0:
+                raise unfinished(process_id)
+            await self._master.watchers.wait(process_id, left)
+
+    async def hide(self, process_id: ProcessId) -> None:
+        """Leave nothing in what is shown of the job of that id: it shall not be taken for outputs of the next run.
+
+        It has ended, or is not known (any more), so that nothing of it is being shown.
+
+        Raises:
+            DiscomputifyError: the store did not do so; what was hidden of a job that is known is shown again.
+        """
+        job = self._master.cluster.state.jobs.get(process_id)
+        await self.caught_up(process_id)
+        try:
+            total = await self._total(process_id)
+            for first in range(1, total + 1, AT_ONCE):
+                parts = range(first, min(first + AT_ONCE, total + 1))
+                hiding = (self._hide(process_id, job, _tree(process_id, part, total)) for part in parts)
+                # All are waited for: one that goes on would hide what is shown again.
+                for error in await asyncio.gather(*hiding, return_exceptions=True):
+                    if error is not None:
+                        raise error
+        except DiscomputifyError:
+            if job is not None:
+                self.again(job)
+            raise
+
+    async def _total(self, process_id: ProcessId) -> int:
+        """How many parts the run has whose outputs are shown; 0 if none are."""
+        store = self._master.store
+        try:
+            entries = (await store.manifest(process_id, await store.find(process_id, TOTAL))).entries
+        except NoSuchTree:
+            return 0
+        return max((int(entry.path) for entry in entries if entry.path.isdecimal()), default=0)
+
+    async def _hide(self, process_id: ProcessId, job: Job | None, tree: str) -> None:
+        store = self._master.store
+        try:
+            shown = await store.manifest(process_id, await store.find(process_id, tree))
+        except NoSuchTree:
+            return
+        # Outputs of a job that somebody else started meanwhile stay.
+        if shown.entries and self._master.cluster.state.jobs.get(process_id) is job:
+            await store.commit(process_id, tree, Manifest(()))
 
     def again(self, job: Job) -> None:
         """Show once more what was hidden of *job*."""
@@ -113,6 +165,8 @@ class Showings:
     async def _run(self, shown: _Shown) -> None:
         job, watchers = shown.job, self._master.watchers
         try:
+            await self._insist(shown, "How many parts there are", partial(self._note_total, job))
+            shown.waiting = ""
             while self._wanted(shown):
                 upto = min(len(job.outputs), shown.done + AT_ONCE)
                 if shown.done == upto:
@@ -127,13 +181,16 @@ class Showings:
                 del self._jobs[job.id]
 
     async def _show(self, shown: _Shown, part: int, digest: str) -> None:
-        """Commit the outputs of *part*, as soon as the store can be reached."""
+        await self._insist(shown, f"The outputs of part {part}", partial(self._commit, shown, part, digest))
+
+    async def _insist(self, shown: _Shown, what: str, commit: Callable[[], Awaitable[None]]) -> None:
+        """Do *commit*, as soon as the store can be reached."""
         while self._wanted(shown):
             try:
-                await self._commit(shown, part, digest)
+                await commit()
                 return
             except (StoreError, BadInput, OurBug) as error:  # trying again would not help
-                _note(shown, f"The outputs of part {part} cannot be shown to old clients: {error}")
+                _note(shown, f"{what} cannot be shown to old clients: {error}")
                 return
             except DiscomputifyError as error:
                 if not shown.waiting:
@@ -141,12 +198,15 @@ class Showings:
                 shown.waiting = f"Outputs wait for the store: {error}"
             await self._pause(shown)
 
+    async def _note_total(self, job: Job) -> None:
+        await self._master.store.commit(job.id, TOTAL, Manifest([Entry(str(job.parts.total), folder=True)]))
+
     async def _commit(self, shown: _Shown, part: int, digest: str) -> None:
         job, store = shown.job, self._master.store
         kept = await store.manifest(job.id, check_digest(digest))
         tree, left_out = await asyncio.to_thread(shown_outputs, kept, job.spec.output_path)
         if self._wanted(shown):
-            await store.commit(job.id, _tree_of(job, part), tree)
+            await store.commit(job.id, _tree(job.id, part, job.parts.total), tree)
         if left_out:
             _note(shown, f"{len(left_out)} outputs of part {part} cannot be shown to old clients: {left_out[0]}")
 
@@ -173,8 +233,16 @@ def shown_outputs(kept: Manifest, output_path: str) -> tuple[Manifest, tuple[str
     return Manifest(entries), tuple(left_out)
 
 
-def _tree_of(job: Job, part: int) -> str:
-    return f"{SHOWN}{job.id}_{part}_{job.parts.total}"
+def unfinished(process_id: ProcessId) -> Unreachable:
+    """What to say where the store has work under way for an earlier job of that id."""
+    return Unreachable(
+        f"The store does not answer: it has not finished with the earlier run of '{process_id}'. "
+        "Start the program again once the store is back."
+    )
+
+
+def _tree(process_id: ProcessId, part: int, total: int) -> str:
+    return f"{SHOWN}{process_id}_{part}_{total}"
 
 
 def _note(shown: _Shown, fault: str) -> None:
