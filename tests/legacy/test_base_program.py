@@ -147,6 +147,7 @@ def test_missing_files(part: Path) -> None:
     with pytest.raises(CanNotOpenFileAtOutputPath, match=r"no output 'b\.txt'") as raised:
         UTILITY().read_from_output("b.txt")
     assert isinstance(raised.value, FileNotFound)
+    assert type(raised.value).__name__ == "NoSuchOutput"  # as the reason of a failed part shows it
     (part / "OUTPUT_PATH/folder").mkdir()
     with pytest.raises(CanNotOpenFileAtOutputPath):
         UTILITY.open_file("folder", "w")

@@ -61,7 +61,9 @@ def test_a_job_that_nobody_knows(client: CLIENT_NODE) -> None:
     assert client.get_process_status() == of_each(False)
     assert client.stop_computing() == of_each("DO_NOT_EXIST")
     assert client.clear_data() == {"PROCESS_ID": "l-unknown"}
-    with pytest.raises(NoSuchJob, match="l-unknown"):
+    with pytest.raises(
+        NoSuchJob, match=r"'l-unknown', so there is nothing to download: start_computing\(\) was not called"
+    ):
         client.download_files()
     with pytest.raises(NoSuchTree, match=r"Nothing was uploaded for 'l-unknown'.*upload_files"):
         client.start_computing()
@@ -76,6 +78,8 @@ def test_process_ids(client: CLIENT_NODE) -> None:
     for bad in ("", "../up", "a b", 17):
         with pytest.raises(BadInput):
             client.set_process_id(bad)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=r"not int: 17\. Write for example: set_process_id\(str"):
+        client.set_process_id(17)  # type: ignore[arg-type]
     assert client.get_process_id() == "l-mine"
 
 
@@ -94,7 +98,7 @@ def test_a_job_while_it_runs(client: CLIENT_NODE, here: Path, old_cluster: OldCl
     processes = begun(here / "signs", 3)
     assert client.get_process_status() == of_each(True)
     assert client.start_computing() == of_each("ALREADY_RUNNING")
-    with pytest.raises(JobExists, match="l-running"):
+    with pytest.raises(JobExists, match=r"'l-running' has not ended yet.* stop_computing\(\)"):
         client.upload_files("qwe")
     assert client.stop_computing() == of_each("TERMINATED")
     for process in processes:
@@ -223,9 +227,30 @@ def test_without_nodes_starting_says_so_and_nodes_that_join_are_waited_for(
                     client.start_computing()
             assert client.get_process_status() == {}
             monkeypatch.setattr(client_node, "JOIN", 30.0)
-            for name in cluster.nodes:
+            monkeypatch.setattr(client_node, "OTHERS", 30.0)
+            first, *others = cluster.nodes
+            cluster.start_node(first)
+            until(client.get_node_load)
+            for name in others:
                 cluster.run("computing_node", cluster.write_conf(name, COMP_NODE=name))
             assert client.start_computing() == dict.fromkeys(cluster.nodes, "STARTED")
+            client.download_files()
+
+
+def test_a_named_node_that_never_joins_does_not_hold_a_start_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(OldCluster(tmp_path, NODES[1:])) as cluster:
+        cluster.start_store()
+        cluster.start_master()
+        cluster.start_node(NODES[1])
+        monkeypatch.chdir(cluster.client)
+        monkeypatch.setattr(client_node, "JOIN", 30.0)
+        monkeypatch.setattr(client_node, "OTHERS", 0.3)
+        program(cluster.client / "qwe", QUICK)
+        with CLIENT_NODE() as client:
+            client.upload_files("qwe")
+            assert client.start_computing() == {NODES[1]: "STARTED"}
             client.download_files()
 
 

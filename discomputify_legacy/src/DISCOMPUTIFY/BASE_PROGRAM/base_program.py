@@ -50,7 +50,7 @@ class UtilityClassNotInitialized(ProgramError):
         super().__init__(message or "Call UTILITY.set_params(sys.argv) before anything else of UTILITY.", **fields)
 
 
-class _NoSuchOutput(FileNotFound, CanNotOpenFileAtOutputPath):
+class NoSuchOutput(FileNotFound, CanNotOpenFileAtOutputPath):
     """An output to be read back that this part has not written: what the old documentation and the API call it."""
 
 
@@ -165,7 +165,7 @@ class UTILITY:
         try:
             return program.open_output(path)
         except FileNotFound as error:
-            raise _NoSuchOutput(str(error), **error.fields) from error
+            raise NoSuchOutput(str(error), **error.fields) from error
 
     @classmethod
     def _check_initialized(cls) -> None:

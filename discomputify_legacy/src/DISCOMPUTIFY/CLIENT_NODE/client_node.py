@@ -26,8 +26,9 @@ from discomputify_core.model.node import NodeStatus
 STARTED, ALREADY_RUNNING = "STARTED", "ALREADY_RUNNING"
 TERMINATED, DO_NOT_EXIST = "TERMINATED", "DO_NOT_EXIST"
 
-#: Seconds for nodes to join a cluster that is being started just now, and between two looks.
-JOIN, LOOK = 5.0, 0.2
+#: Seconds for the first node to join a cluster that is being started just now, then for the others that COMPUTING_NODES
+#: names and the master has never seen, and between two looks.
+JOIN, OTHERS, LOOK = 5.0, 2.0, 0.1
 #: Seconds for the processes of a stopped job to end.
 STOP = 30.0
 
@@ -82,7 +83,10 @@ class CLIENT_NODE:
             BadInput: it cannot be used.
         """
         if not isinstance(process_id, str):
-            raise BadInput(f"A PROCESS_ID is text, not {type(process_id).__name__}: {process_id!r:.80}.")
+            raise BadInput(
+                f"A PROCESS_ID is text, not {type(process_id).__name__}: {process_id!r:.80}. "
+                f"Write for example: set_process_id(str(…))."
+            )
         self.PROCESS_ID = str(check_process_id(process_id))
 
     # --- its life -----------------------------------------------------------------------------------
@@ -97,12 +101,20 @@ class CLIENT_NODE:
         folder, process_id = Path(path), self.get_process_id()
         check_program(folder)  # before anything is removed for it
         status = self._status()
-        if status is not None and status.ended:
+        if status is not None and not status.ended:
+            raise JobExists(
+                f"'{process_id}' has not ended yet, so its program cannot be replaced. Wait for it (download_files() "
+                f"does), end it with stop_computing(), or choose another PROCESS_ID; then upload again.",
+                process_id=process_id,
+            )
+        if status is not None:
             self._client.clear(process_id)
         self._client.upload(folder, process_id)
 
     def start_computing(self) -> dict[str, str]:
         """Start what was uploaded, again if it has ended: a part on each node, or LEGACY_PARTS parts wherever they fit.
+
+        Nodes that COMPUTING_NODES names and that have not joined yet are waited for, for two seconds.
 
         Returns:
             By node, "STARTED", or "ALREADY_RUNNING" for a job that has not ended.
@@ -114,7 +126,7 @@ class CLIENT_NODE:
         process_id = self.get_process_id()
         if self._running():
             return dict.fromkeys(self._busy_names(), ALREADY_RUNNING)
-        nodes = _live(self._joined())
+        nodes = self._joined()
         parts = self._conf.legacy_parts
         try:
             self._client.start(process_id, parts or len(nodes), per_node=0 if parts else 1, replace=True)
@@ -171,7 +183,13 @@ class CLIENT_NODE:
             DiskError: it cannot be written.
         """
         process_id = self.get_process_id()
-        status = self._client.status(process_id)
+        status = self._status()
+        if status is None:
+            raise NoSuchJob(
+                f"The master knows no job '{process_id}', so there is nothing to download: start_computing() was not "
+                f"called, clear_data() removed it, or the master was started anew since.",
+                process_id=process_id,
+            )
         if not status.ended and is_terminal(sys.stderr):
             note(f"'{process_id}' is not done yet ({status.parts.done} of {status.parts.total} parts); waiting for it…")
         self._client.fetch(process_id, follow=True, below=status.output_path, logs=False)
@@ -216,27 +234,30 @@ class CLIENT_NODE:
         nodes = self._client.nodes()
         return _live(nodes) or [node.name for node in nodes]
 
-    def _joined(self) -> tuple[NodeStatus, ...]:
-        """The nodes, of which at least one is live.
+    def _joined(self) -> list[str]:
+        """The live nodes, at least one.
 
-        People start everything at once: where no node has joined yet, those that COMPUTING_NODES names are waited for.
+        People start everything at once: the first node is waited for, and after it the others that COMPUTING_NODES
+        names, since a part for each was always what they got. Where the conf says how many parts, the first will do.
         """
-        nodes = self._client.nodes()
-        if _live(nodes):
-            return nodes
-        deadline = time.monotonic() + JOIN
-        while time.monotonic() < deadline:
-            time.sleep(LOOK)
+        end, some = time.monotonic() + JOIN, False
+        while True:
             nodes = self._client.nodes()
-            if _live(nodes) and not any(node.state == "missing" for node in nodes):
-                return nodes
-        if not _live(nodes):
+            live = _live(nodes)
+            if live and (self._conf.legacy_parts or not any(node.state == "missing" for node in nodes)):
+                return live
+            if live and not some:
+                some, end = True, time.monotonic() + OTHERS
+            if time.monotonic() >= end:
+                break
+            time.sleep(LOOK)
+        if not live:
             raise Unreachable(
                 f"No computing node is connected to the master at {master_address(self._conf)}, so "
                 f"'{self.get_process_id()}' cannot be started. Start one (discomputify run computing_node), then call "
                 f"start_computing() again."
             )
-        return nodes
+        return live
 
     def _stop(self) -> None:
         process_id = self.get_process_id()
