@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from discomputify_core import BlockingClient
+from discomputify_core.errors import NoSuchTree
+
 from .cluster_kit import NODES, QUERY, STORE, Cluster, program, tree, until
 from .conftest import MakeCluster
 from .old_kit import OldScript, Recorder, old_conf, peers, replay
@@ -120,7 +123,7 @@ def test_a_thousand_requests_over_a_restart_are_each_done_once(
     cluster = make_cluster(NODES[0], **ON)
     cluster.start_store()
     restarted = tmp_path / "restarted"
-    script = old(cluster, "requests.py", tmp_path / "old", 1000, restarted)
+    script = old(cluster, "requests.py", tmp_path / "old", 1000, restarted, TRANSMISSION_BUFFER=2 * 1024 * 1024)
     assert script.said("half")
     cluster.restart("ftp_node")
     restarted.touch()
@@ -197,3 +200,15 @@ def test_an_old_client_of_a_cluster_without_cypher1_is_told_in_the_log(
     old(cluster, "requests.py", tmp_path / "old", 4, tmp_path / "never")
     until(lambda: '"tcp": {"cypher1": true}' in store.err, what="the log says which key turns CYPHER/1 on")
     assert store.running
+
+
+def test_a_new_client_starts_what_an_old_one_uploaded(make_cluster: MakeCluster, old: Old, tmp_path: Path) -> None:
+    cluster = make_cluster(NODES[0], **ON).start()
+    here = program(tmp_path / "old", "", {"up/main.py": "open('OUTPUT_PATH/here', 'w').close()", "up/lib.py": ""})
+    script = old(cluster, "files.py", here, here)  # there is nothing to wait for
+    assert script.wait().code == 0, script.err
+    with BlockingClient(cluster.conf) as client:
+        client.start("fifty", 2)
+        assert client.wait("fifty", 30).parts.done == 2
+        with pytest.raises(NoSuchTree, match="nothing"):
+            client.start("nothing", 2)

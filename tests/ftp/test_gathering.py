@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from discomputify_core.errors import BadInput, FileChanged, NoSuchTree
 from discomputify_core.interfaces.files import UPLOADED
 from discomputify_core.model.ids import ProcessId
-from discomputify_ftp import pins
+from discomputify_core.model.old_clients import MISSED
+from discomputify_ftp import old_parts, pins
 from discomputify_ftp.disk import copy_new
 from discomputify_testkit.running import run
 
@@ -97,6 +99,63 @@ def test_an_incomplete_file_is_named(rig: Any) -> None:
                 await r.store.find(r.job, UPLOADED)
             await r.ask("WRITE", "job/qwe/big", ["00" * 2, 1], {"FILESIZE": 5, "UPLOADED": 5})
             assert len((await r.store.manifest(r.job, await r.store.gather(r.job))).entries) == 5
+
+    run(main())
+
+
+WHOLE = {"FILESIZE": 1, "UPLOADED": 1}
+
+
+def test_a_file_that_was_lost_in_a_restart_is_named_until_it_comes_or_goes(rig: Any) -> None:
+    async def main() -> None:
+        async with rig() as r:
+            await write_all(r)
+            await r.ask("WRITE", "job/there", ["00", 0], WHOLE)
+            # Done before the restart, and only its answer was lost.
+            await r.ask(MISSED, "job/there", ["WRITE", ["00", 0]], WHOLE)
+            await r.store.gather(r.job)
+            for path, chunk in (("job/lost", "00"), ("job/there", "01")):
+                await r.ask(MISSED, path, ["WRITE", [chunk, 0]], WHOLE)
+                with pytest.raises(BadInput, match=f"'{path}' did not arrive"):
+                    await r.store.gather(r.job)
+                assert (await r.ask("READ", path)).data == ([path] if path == "job/there" else "NONE")
+                await r.ask("WRITE", path, [chunk, 0], WHOLE)
+                await r.store.gather(r.job)
+            for operation, path in (("DELETE", "job/lost"), ("DELETE", "job")):
+                await r.ask(MISSED, "job/lost", ["WRITE", ["02", 0]], WHOLE)
+                assert (await r.ask(operation, path)).data == "DONE"
+                await write_all(r)
+                await r.store.gather(r.job)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], ["DELETE", {}], ["WRITE", 1], ["WRITE", ["zz", 0]], ["WRITE", ["00", 0], 1]]
+)
+@pytest.mark.parametrize("path", ["job/qwe/main.py", "../x", "", "job/qwe"])
+def test_what_else_was_missed_changes_nothing(rig: Any, data: Any, path: str) -> None:
+    async def main() -> None:
+        async with rig() as r:
+            await write_all(r)
+            assert (await r.ask(MISSED, path, data)).data == "NONE"
+            await r.store.gather(r.job)
+
+    run(main())
+
+
+def test_a_file_that_the_disk_did_not_take_is_named(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with rig() as r:
+            await write_all(r)
+            with monkeypatch.context() as patched:
+                patched.setattr(old_parts, "write_new", full)
+                assert (await r.ask("WRITE", "job/lost", ["00", 0], WHOLE)).data == "NONE"
+            with pytest.raises(BadInput, match="'job/lost' did not arrive"):
+                await r.store.gather(r.job)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     run(main())
 

@@ -22,7 +22,7 @@ from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.conf import Conf
 from discomputify_core.model.files import Entry, Manifest
 from discomputify_core.model.ids import ProcessId
-from discomputify_core.model.old_clients import OLD_CLIENT, OldAnswer, OldRequest
+from discomputify_core.model.old_clients import MISSED, OLD_CLIENT, OldAnswer, OldRequest
 from discomputify_ftp import wire
 from discomputify_ftp.blobs import WHOSE, Blobs
 from discomputify_ftp.disk import hash_file, naming
@@ -88,6 +88,7 @@ class OldClients:
             "DELETE": _Known(self._delete, lambda _: DO_NOT_EXIST),
             "GET_FILE_NAMES": _Known(self._get_file_names, partial(_no_names, "FILES")),
             "GET_DIR_NAMES": _Known(self._get_dir_names, partial(_no_names, "DIRECTORIES")),
+            MISSED: _Known(self._missed, lambda _: NONE),
         }
 
     async def answer(self, asked: Asked) -> Reply:
@@ -102,7 +103,8 @@ class OldClients:
         request = from_plain(asked.data, OldRequest)
         known = self._table.get(request.operation)
         if known is None:
-            raise BadInput(f"{request.operation[:40]!r} is no operation of files. Those are {', '.join(self._table)}.")
+            names = ", ".join(name for name in self._table if name != MISSED)
+            raise BadInput(f"{request.operation[:40]!r} is no operation of files. Those are {names}.")
         try:
             answer = await known.handler(request)
         except OurBug:
@@ -145,6 +147,13 @@ class OldClients:
             raise BadInput(f"{top_of(path)!r} holds outputs of a job, which are read and deleted, but not written.")
         await self._in_thread(lambda: self._files.write(path, read_chunk(request)))
         return OldAnswer(DONE)
+
+    async def _missed(self, request: OldRequest) -> OldAnswer:
+        match request.data:
+            case ["WRITE", data]:
+                chunk = read_chunk(attrs.evolve(request, data=data))
+                await self._in_thread(lambda: self._files.miss(clean_path(request.path), chunk))
+        return OldAnswer(NONE)
 
     async def _list_items(self, request: OldRequest) -> OldAnswer:
         path = clean_path(request.path)

@@ -10,14 +10,17 @@ import shutil
 import threading
 from pathlib import Path
 
-from discomputify_core.errors import BadInput, NoSuchTree
+from discomputify_core.errors import BadInput, DiskError, NoSuchTree
 from discomputify_core.model.ids import check_process_id
 from discomputify_ftp import layout
 from discomputify_ftp.blobs import WHOSE, Blobs
 from discomputify_ftp.disk import naming, remove, write_new
 from discomputify_ftp.old_parts import OldParts, Part, differs
-from discomputify_ftp.old_requests import ALL, Chunk
+from discomputify_ftp.old_requests import ALL, Chunk, top_of
 from discomputify_ftp.old_tree import FILE_MODE, Kind, OldTree
+
+#: Files that are remembered as lacking; of more, the oldest are forgotten.
+MOST_LACKING = 10_000
 
 
 class OldFiles:
@@ -29,6 +32,8 @@ class OldFiles:
         self.tree = OldTree(blobs.base / layout.OLD_FILES)
         self._parts = OldParts(blobs.base)
         self._changing = threading.Lock()
+        #: Files of which a piece was refused, or could not be kept, though their client goes on; the latest last.
+        self._lacking: dict[str, None] = {}
 
     def write(self, path: str, chunk: Chunk) -> None:
         """Add a chunk to a file, which appears once it is complete, over what had that name until then.
@@ -43,10 +48,36 @@ class OldFiles:
             raise BadInput("A file needs a name; the PATH of this one is empty.")
         with self._changing:
             self.tree.check_file(path)
-            if chunk.size is None:
-                self._append(path, chunk)
-            else:
-                self._place(path, chunk, chunk.size)
+            try:
+                if chunk.size is None:
+                    self._append(path, chunk)
+                else:
+                    self._place(path, chunk, chunk.size)
+            except DiskError:
+                self._lack(path)
+                raise
+
+    def miss(self, path: str, chunk: Chunk) -> None:
+        """A chunk of a file came and must not be written: unless it is there, the file is lacking until it comes anew.
+
+        Raises:
+            BadInput: there can be no such file.
+            DiskError: the disk cannot be read.
+        """
+        if path == ALL:
+            return
+        with self._changing:
+            self.tree.check_file(path)
+            try:
+                self._compare(path, chunk, len(chunk.data) if chunk.size is None else chunk.size)
+            except BadInput:
+                self._lack(path)
+
+    def _lack(self, path: str) -> None:
+        self._lacking.pop(path, None)
+        self._lacking[path] = None
+        if len(self._lacking) > MOST_LACKING:
+            del self._lacking[next(iter(self._lacking))]
 
     def _append(self, path: str, chunk: Chunk) -> None:
         if not chunk.first:
@@ -74,6 +105,7 @@ class OldFiles:
                 remove(new)
             raise
         self._parts.forget(path)
+        self._lacking.pop(path, None)
 
     def _compare(self, path: str, chunk: Chunk, size: int) -> None:
         """A chunk came of a file that is not growing: fine if the file is complete and has it."""
@@ -100,9 +132,12 @@ class OldFiles:
             parts = self._parts.below(path)
             for part in parts:
                 self._parts.forget(part.path)
+            lacking = [each for each in self._lacking if each == path or each.startswith(path + "/")]
+            for each in lacking:
+                del self._lacking[each]
         if complete and not remove(aside):
             shutil.rmtree(aside, ignore_errors=True)
-        return complete or bool(parts)
+        return complete or bool(parts) or bool(lacking)
 
     def clear(self, process_id: str) -> None:
         """Remove all that was written below the top folder of a job.
@@ -119,12 +154,19 @@ class OldFiles:
 
         Raises:
             NoSuchTree: there are none.
-            BadInput: one is incomplete; names it.
+            BadInput: one is incomplete or lacking; names it.
         """
         with self._changing:
             parts = self._parts.below(check_process_id(process_id))
+            lacking = [path for path in self._lacking if top_of(path) == process_id]
         if parts:
             raise BadInput(f"{parts[0]}. Upload it again, or delete it.", path=parts[0].path)
+        if lacking:
+            raise BadInput(
+                f"{lacking[0]!r} did not arrive: the service was started again, or its disk failed, meanwhile. "
+                "Upload it again, or delete it.",
+                path=lacking[0],
+            )
         paths = self.tree.files(process_id) if self.tree.kind(process_id) is Kind.FOLDER else []
         if not paths:
             raise NoSuchTree(f"Old clients have written no files for {process_id}.", process_id=process_id)

@@ -16,7 +16,7 @@ from discomputify_core.interfaces.transport import Address
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.conf import Conf
 from discomputify_core.model.message import Hello
-from discomputify_core.model.old_clients import OLD_REQUEST, OldAnswer, OldRequest
+from discomputify_core.model.old_clients import MISSED, OLD_REQUEST, OldAnswer, OldRequest
 from discomputify_tcp.cypher1 import Connection, Content
 from discomputify_tcp.transport import TcpOptions, TcpTransport
 from discomputify_testkit.confs import make_conf
@@ -29,6 +29,7 @@ class OldHome:
         self.conf = conf
         self.transport = TcpTransport(conf, TcpOptions(cypher1=on))
         self.asked: list[tuple[OldRequest, AskedOver]] = []
+        self.missed: list[OldRequest] = []
         self.begun = asyncio.Event()
         self.go_on = asyncio.Event()
         operations = {OLD_REQUEST: Operation(self._answer), "new": Operation(self._new)}
@@ -46,6 +47,9 @@ class OldHome:
     async def _answer(self, asked: Asked) -> Reply:
         request = from_plain(asked.data, OldRequest)
         assert isinstance(asked, AskedOver)
+        if request.operation == MISSED:
+            self.missed.append(request)
+            raise BadInput("This one does not want to know.")
         self.asked.append((request, asked))
         answer = OldAnswer(request.data)
         if request.operation == "SLOW":

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 import time
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -15,6 +18,7 @@ from discomputify_core.model.message import Hello, Message
 from discomputify_core.model.old_clients import OLD_CLIENT, OldRequest
 from discomputify_tcp.cypher1 import Content
 from discomputify_tcp.transport import arrival, old_channel, old_clients
+from discomputify_tcp.transport.listening import TcpListener
 from discomputify_tcp.transport.old_channel import OldChannel
 from discomputify_tcp.transport.old_clients import OldClients
 from discomputify_testkit.confs import make_conf
@@ -23,6 +27,8 @@ from discomputify_testkit.running import async_test, until
 from .old_peers import OldHome, new_client_is_served, old_home
 
 MIB = 2**20
+#: Bytes of an unfinished token that are worth counting.
+HALF = 100_000
 
 
 @pytest.fixture(autouse=True)
@@ -275,23 +281,67 @@ async def test_a_gigabyte_without_an_end_is_closed_on(caplog: pytest.LogCaptureF
 @async_test
 async def test_unfinished_first_requests_take_eight_places_at_most(caplog: pytest.LogCaptureFixture) -> None:
     async with old_home() as (home, peers):
-        whole = (await peers()).token("late", "WRITE")
+        whole = (await peers()).token("late", "WRITE", "f" * MIB)
         halves = []
         for _ in range(8):
             halves.append(await peers())
-            await halves[-1].send(whole[:50])
+            await halves[-1].send(whole[:HALF])
             await until(lambda: len(shared(home)._holding) == len(halves))
         # Those who are known take none.
         assert (await (await peers()).ask("fine")) is not None
         ninth = await peers()
-        await ninth.send(whole[:50])
+        await ninth.send(whole[:HALF])
         assert await halves[0].closed()
-        await ninth.send(whole[50:])
+        await ninth.send(whole[HALF:])
         assert (await ninth.answer()) is not None
-        await halves[1].send(whole[50:])
+        await halves[1].send(whole[HALF:])
         assert (await halves[1].answer()) is not None
         await until(lambda: len(shared(home)._holding) == 6)
     assert "8 others have not sent their first request to its end" in lines(caplog)[0]
+
+
+@async_test
+async def test_beginnings_of_small_first_requests_take_none_of_these_places() -> None:
+    async with old_home() as (home, peers):
+        whole = (await peers()).token("small", "READ")
+        halves = [await peers() for _ in range(12)]
+        for half in halves:
+            await half.send(whole[:50])
+        for half in halves:
+            await half.send(whole[50:])
+            assert (await half.answer()) is not None
+        assert len(home.done) == 12
+
+
+@async_test
+async def test_a_recorded_request_that_changes_nothing_proves_nothing() -> None:
+    async with old_home() as (home, peers):
+        honest = await peers()
+        fresh, earlier = honest.token("x", "READ"), honest.token("y", "READ", at=time.time() - 60)
+        await honest.send(fresh)
+        assert (await honest.answer()) is not None
+        assert not shared(home)._strangers
+        made = []
+        for recorded in [fresh, earlier] * 5:
+            made.append(await peers())
+            await made[-1].send(recorded)
+            assert (await made[-1].answer()) is not None  # done again, as for a client that lost its connection
+            await made[-1].send(b"gAAAAA" + b"A" * HALF)
+        assert len(shared(home)._strangers) >= 8
+        assert await made[0].closed()
+        await until(lambda: len(shared(home)._holding) == 8)
+
+
+@async_test
+async def test_what_came_of_a_token_is_dropped_with_its_connection() -> None:
+    async with old_home() as (home, peers):
+        peer = await peers()
+        await peer.send(peer.token("x", "DO", "f" * MIB)[:HALF])
+        await until(lambda: shared(home)._holding)
+        (channel,) = cast(set[OldChannel], set(shared(home)._holding))
+        peer.writer.close()
+        await asyncio.wait_for(channel.stream.gone.wait(), 5.0)
+        assert channel._codec.held == 0
 
 
 @async_test
@@ -317,7 +367,7 @@ async def test_who_only_repeats_what_was_recorded_takes_128_places_at_most() -> 
 async def test_a_connection_that_ends_within_a_token_is_named(caplog: pytest.LogCaptureFixture) -> None:
     async with old_home() as (home, peers):
         peer = await peers()
-        await peer.send(peer.token()[:40])
+        await peer.send(peer.token("x", "DO", "f" * MIB)[:HALF])
         await until(lambda: shared(home)._holding)
         peer.writer.close()
         await until(lambda: lines(caplog))
@@ -359,7 +409,59 @@ async def test_silence_ends_a_connection_quietly_between_requests_and_not_within
         assert await resting.closed()
         assert await half.closed()
     (line,) = lines(caplog)
-    assert "it was silent for 1 s" in line
+    assert "it was silent within a token for 1 s" in line
+
+
+def test_a_token_whose_end_was_lost_does_not_wait_for_the_timeout(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(old_channel, "STUCK", 0.2)
+
+    @async_test
+    async def main() -> None:
+        async with old_home(make_conf(timeout=60)) as (home, peers):
+            resting, lossy = await peers(), await peers()
+            assert await resting.ask() is not None
+            token = lossy.token("big", "WRITE", "f" * MIB)
+            await lossy.send(token[:-1])
+            assert await lossy.closed()
+            # The client sends it again, and who only rests is not closed on.
+            again = await peers()
+            await again.send(token)
+            assert await again.answer() is not None
+            assert await resting.ask() is not None
+            assert home.done.count("big") == 1
+
+    main()
+    (line,) = lines(caplog)
+    assert "it was silent within a token for 0.2 s. Old clients lose bytes of big requests" in line
+
+
+def _tcp_rmem() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/tcp_rmem").read_text(encoding="ascii").split()[2])
+    except OSError:
+        return 0
+
+
+@pytest.mark.skipif(_tcp_rmem() < 4 * MIB, reason="this system has no big buffers")
+@pytest.mark.parametrize("on", [True, False])
+@async_test
+async def test_there_is_room_for_what_old_clients_send_at_once_before_it_is_read(on: bool) -> None:
+    async with old_home(make_conf(recv_buffer=64 * 1024), on=on) as (home, _):
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.connect((home.address.host, home.address.port))
+            (listener,) = home.server._listeners
+            assert isinstance(listener, TcpListener)
+            await until(lambda: listener._arrivals)
+            taken = 0
+            with contextlib.suppress(BlockingIOError):
+                while taken < 64 * MIB:  # the event loop, and so the service, does nothing meanwhile
+                    taken += client.send(b"g" * 256 * 1024)
+            assert (taken > MIB) is on
 
 
 def test_a_request_that_nobody_answers_does_not_hold_its_connection_for_ever(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 from typing import Any, cast
 
+from discomputify_core.model.old_clients import MISSED, OldRequest
 from discomputify_tcp.cypher2 import Event
 from discomputify_tcp.transport import old_clients
 from discomputify_tcp.transport.complaints import Complaints
 from discomputify_tcp.transport.old_clients import OldClients
-from discomputify_tcp.transport.old_stream import FEW, MANY, OldStream
+from discomputify_tcp.transport.old_stream import OldStream
 from discomputify_tcp.transport.wire import Heir, Owner, Wire
 from discomputify_testkit.confs import make_conf
 from discomputify_testkit.running import async_test
@@ -91,18 +94,30 @@ async def test_bytes_that_come_while_none_are_wanted_are_kept_for_later() -> Non
     assert socket.told == ["pause", "pause", "resume", "resume"]
 
 
+class Answer:
+    """Something big that is being sent."""
+
+
 @async_test
-async def test_a_stream_reads_more_at_once_when_there_is_much() -> None:
-    fed: list[int] = []
+async def test_what_was_sent_is_let_go_when_the_connection_breaks() -> None:
+    stream = OldStream(cast(asyncio.Transport, Socket()), lambda data: True)
 
-    def feed(data: bytes) -> bool:
-        fed.append(len(data))
-        return True
+    async def send(answer: Answer) -> None:
+        await stream.write(b"a part of it")
+        stream.connection_lost(ConnectionResetError())
+        await stream.write(b"the rest")
 
-    stream = OldStream(cast(asyncio.Transport, Socket()), feed)
-    arrive(stream, bytes(FEW - 1))
-    arrive(stream, bytes(FEW + MANY))
-    assert fed == [FEW - 1, FEW, MANY]
+    gc.disable()
+    try:
+        answer = Answer()
+        sent = weakref.ref(answer)
+        try:
+            await send(answer)
+        except ConnectionResetError:
+            del answer
+        assert sent() is None
+    finally:
+        gc.enable()
 
 
 class Taker(Heir):
@@ -162,3 +177,5 @@ async def test_a_service_counts_from_a_full_second_on() -> None:
         await peer.send(peer.token("before", at=started - 1) + peer.token("after", at=started))
         assert [(await peer.read()) != b"", (await peer.read()) != b""] == [True, True]
         assert home.done == ["after"]
+        # The service is told of what may have been lost, since old clients do not care about a no.
+        assert home.missed == [OldRequest("before", MISSED, ["DO", None], {"MINE": 1})]

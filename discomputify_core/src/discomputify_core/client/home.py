@@ -67,11 +67,14 @@ def prepare(folder: Path, status: JobStatus, *, logs: bool = True) -> bool:
 
 def _check_free(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
-        raise BadInput(f"'{folder}' is a file; outputs would go into a folder of that name. Choose another --out.")
+        raise BadInput(
+            f"'{folder}' is a file; outputs would go into a folder of that name. "
+            f"Choose another folder for outputs (--out)."
+        )
     if folder.is_dir() and not (folder / JOB_MARK).exists() and any(folder.iterdir()):
         raise BadInput(
             f"The folder '{folder}' exists and does not hold outputs of an earlier fetch. "
-            f"Move it away, or choose another --out or another process id."
+            f"Move it away, or choose another folder for outputs (--out) or another process id."
         )
 
 

@@ -21,8 +21,17 @@ from discomputify_core.edge.connect import master_address
 from discomputify_core.edge.ignore import matcher
 from discomputify_core.edge.machine import owner
 from discomputify_core.edge.weights import check_job
-from discomputify_core.errors import BadInput, DiscomputifyError, DiskError, NoSuchJob, Unreachable
-from discomputify_core.interfaces.files import UPLOADED, Moved
+from discomputify_core.errors import (
+    BadInput,
+    DiscomputifyError,
+    DiskError,
+    NoSuchJob,
+    NoSuchTree,
+    StoreError,
+    Unreachable,
+)
+from discomputify_core.interfaces.files import UPLOADED, FileStore, Moved
+from discomputify_core.model.files import Digest
 from discomputify_core.model.ids import ProcessId, check_parts, check_process_id
 from discomputify_core.model.inputs import check_inputs, most_bytes_of_a_part
 from discomputify_core.model.job import JobSpec, JobStatus, Request, id_in_use
@@ -166,7 +175,7 @@ class Submitting(Contact):
         ended = await self._check_free(pid, or_ended=replace)
         store = await self._met_store()
         # An old client may have uploaded it, with folders around it.
-        manifest = program_in(await store.manifest(pid, await store.find(pid, UPLOADED)))
+        manifest = program_in(await store.manifest(pid, await self._uploaded(store, pid)))
         conf = self._connection.conf
         parts = parts or await self._slots()
         key = clock.token(6)
@@ -218,6 +227,24 @@ class Submitting(Contact):
         scan = await self.scan(Path(folder))
         await self._slots_or_none()
         return await trees.plan(scan, await self._met_store(), check_process_id(process_id))
+
+    async def _uploaded(self, store: FileStore, process_id: ProcessId) -> Digest:
+        """What :meth:`upload` brought, else what an old client did.
+
+        Raises:
+            NoSuchTree: neither did.
+        """
+        try:
+            return await store.find(process_id, UPLOADED)
+        except NoSuchTree as nothing:
+            try:
+                return await store.gather(process_id)
+            except NoSuchTree:
+                raise nothing from None
+            except StoreError as error:
+                if type(error) is StoreError:  # a store that serves no old clients
+                    raise nothing from None
+                raise
 
     async def _check_free(self, process_id: ProcessId, *, or_ended: bool = False) -> bool:
         """See that a job may have that id; returns whether one that has ended has it still, which *or_ended* allows.

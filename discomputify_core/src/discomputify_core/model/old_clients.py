@@ -16,6 +16,10 @@ import attrs
 OLD_REQUEST = "old.request"
 #: Role of a peer that speaks CYPHER/1: nothing else can send :data:`OLD_REQUEST`.
 OLD_CLIENT = "old_client"
+#: Operation of an :class:`OldRequest` that the transport makes: its client was told no, since nobody knows whether its
+#: request, made before the service was started, was done by then. DATA is [operation, DATA] of that request, which must
+#: not be done now. Old clients go on in spite of a no, so a service may have to remember what it lacks.
+MISSED = "MISSED"
 
 
 @attrs.frozen

@@ -21,6 +21,7 @@ from discomputify_tcp.cypher1.events import Content, Declined, Event, Received
 from discomputify_tcp.cypher1.limits import MAX_AGE, MAX_AHEAD, MAX_TOKEN
 from discomputify_tcp.cypher1.memory import Memory
 from discomputify_tcp.cypher1.operations import changes
+from discomputify_tcp.cypher1.tokens import lossy
 
 __all__ = [
     "MAX_AGE",
@@ -34,4 +35,5 @@ __all__ = [
     "Memory",
     "Received",
     "changes",
+    "lossy",
 ]

@@ -16,6 +16,8 @@ from discomputify_tcp.cypher1.inbox import Inbox
 from discomputify_tcp.cypher1.limits import END, MAX_AGE, MAX_AHEAD
 from discomputify_tcp.cypher1.operations import changes
 
+_MISSED = "This request was made before this service started, which cannot tell whether it was done: ask anew."
+
 
 class Connection:
     """One end of a connection.
@@ -40,6 +42,10 @@ class Connection:
     def receive_data(self, data: bytes) -> None:
         """*data* arrived; ask :meth:`next_event` what it means."""
         self._inbox.put(data)
+
+    def end(self) -> None:
+        """Nothing more arrives: what did, and was not asked for, is dropped."""
+        self._inbox.clear()
 
     @property
     def held(self) -> int:
@@ -70,18 +76,20 @@ class Connection:
         if texts.is_answer(text) and not self._client:
             raise broke("text", "An answer of this service came back as a request.")
         content = texts.read(text)
-        reason = self._why_not(content, made_at, now)
+        reason = self._why_not(made_at, now)
         if not reason and not texts.is_unicode(text, content):
             reason = "This message holds halves of characters, which cannot be written as text."
-        return Declined(content, made_at, reason) if reason else Received(content, tokens.digest(token), made_at)
+        if reason:
+            return Declined(content, made_at, reason)
+        if made_at < self._started and changes(content.operation):
+            return Declined(content, made_at, _MISSED, missed=True)
+        return Received(content, tokens.digest(token), made_at)
 
-    def _why_not(self, content: Content, made_at: int, now: float) -> str:
+    def _why_not(self, made_at: int, now: float) -> str:
         if made_at + MAX_AGE < now:
             return f"This message was made over {MAX_AGE} s ago. Are the clocks of both machines right?"
         if made_at > now + MAX_AHEAD:
             return f"This message was made over {MAX_AHEAD} s in the future. Are the clocks of both machines right?"
-        if made_at < self._started and changes(content.operation):
-            return "This request was made before this service started, which cannot tell whether it was done: ask anew."
         return ""
 
     def send(self, content: Content, now: float) -> bytes:

@@ -33,11 +33,15 @@ class Received:
 
 @attrs.frozen
 class Declined:
-    """A message that is authentic and must not be acted on; ``reason`` is a sentence for its sender."""
+    """A message that is authentic and must not be acted on; ``reason`` is a sentence for its sender.
+
+    ``missed``: the reason is that nobody knows whether it was done before.
+    """
 
     content: Content
     made_at: int
     reason: str
+    missed: bool = False
 
 
 Event = Union[Received, Declined]

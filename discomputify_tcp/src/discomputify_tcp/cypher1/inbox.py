@@ -70,7 +70,11 @@ class Inbox:
         self._look()
         return token
 
+    def clear(self) -> None:
+        """Drop everything."""
+        self._data = bytearray()
+        self._end, self._searched = -1, 0
+
     def _break(self, error: PeerBroke) -> None:
         self._broken = error
-        self._data = bytearray()
-        self._end = -1
+        self.clear()

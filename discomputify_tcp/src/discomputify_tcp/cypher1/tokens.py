@@ -63,8 +63,8 @@ def open_token(cipher: Fernet, token: bytes) -> tuple[bytes, int]:
         # At its own time every token is fresh; what time it is now is not asked here.
         return cipher.decrypt_at_time(token, ttl=0, current_time=made_at), made_at
     except (InvalidToken, ValueError):
-        text = f"A token does not open: most likely the keys differ, or it was damaged.{_hint(token)} (CYPHER/1, token)"
-        raise CannotOpen(text, clause="token") from None
+        text = f"A token does not open: most likely the keys differ, or it was damaged.{lossy(len(token))}"
+        raise CannotOpen(f"{text} (CYPHER/1, token)", clause="token") from None
 
 
 def _check_spelling(token: bytes) -> None:
@@ -78,13 +78,17 @@ def _check_spelling(token: bytes) -> None:
         or digits.translate(None, DIGITS)
         or not _same_again(last)
     ):
-        raise broke("token", f"What came is not spelled as a token is.{_hint(token)}")
+        raise broke("token", f"What came is not spelled as a token is.{lossy(len(token))}")
 
 
-def _hint(token: bytes) -> str:
-    # The old client does not look how much of a piece the system took at once, and goes on with the next.
-    lossy = len(token) > LOSSY
-    return " Old clients lose bytes of big requests: make TRANSMISSION_BUFFER smaller there, 65536." if lossy else ""
+def lossy(size: int) -> str:
+    """A hint, where *size* bytes of a token came and not all is well: bytes may be missing.
+
+    Old clients do not look how much of a piece the system took at once, and go on with the next.
+    """
+    if size <= LOSSY:
+        return ""
+    return " Old clients lose bytes of big requests: make TRANSMISSION_BUFFER smaller there, 65536."
 
 
 def _same_again(last: bytes) -> bool:

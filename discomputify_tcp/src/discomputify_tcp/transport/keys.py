@@ -41,7 +41,8 @@ def _problem(value: str | None, allow_published: bool) -> str:
     if hashlib.sha256(value.encode("ascii")).hexdigest() in PUBLISHED and not allow_published:
         return (
             "this is the example key printed in the old package's README, which everybody knows: put a fresh one on "
-            'every machine (\'discomputify init\' makes one), or allow it with "tcp": {"allow_published_key": true}'
+            "every machine ('discomputify init --conf fresh.json' makes one to copy from), or allow it with "
+            '"tcp": {"allow_published_key": true}'
         )
     return ""
 

@@ -18,7 +18,7 @@ from discomputify_tcp.transport.channel import TcpChannel
 from discomputify_tcp.transport.complaints import Complaints
 from discomputify_tcp.transport.old_channel import OldChannel
 from discomputify_tcp.transport.old_clients import OldClients
-from discomputify_tcp.transport.sockets import BACKLOG, tune
+from discomputify_tcp.transport.sockets import BACKLOG, tune, widen
 from discomputify_tcp.transport.wire import Heir, Wire
 
 log = logging.getLogger("discomputify.tcp")
@@ -120,6 +120,9 @@ class TcpListener(Listener):
         self._arrivals[arrival] = None
         if self._closed:
             arrival.turn_away(STOPPING)
+        elif self._old is not None and (sock := arrival.wire.transport.get_extra_info("socket")) is not None:
+            # At once: what an old client sends first may be what loses bytes where there is no room for it.
+            widen(sock)
 
     def _left(self, arrival: Arrival, reason: str) -> None:
         self._arrivals.pop(arrival, None)
@@ -147,16 +150,16 @@ class TcpListener(Listener):
             self._old_complaints.say(wire.peer.host, line)
             wire.transport.close()
             return None
-        self._tune(wire.transport)
+        self._tune(wire.transport, wide=True)
         channel = OldChannel(wire.transport, self._old, self._serve_to)
         self._channels.add(channel)
         self._spawn(self._run_old(channel))
         return channel.stream
 
-    def _tune(self, transport: asyncio.Transport) -> None:
+    def _tune(self, transport: asyncio.Transport, *, wide: bool = False) -> None:
         sock = transport.get_extra_info("socket")
         if sock is not None:
-            tune(sock, self._conf)
+            tune(sock, self._conf, wide=wide)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

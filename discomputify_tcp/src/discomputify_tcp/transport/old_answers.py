@@ -8,13 +8,18 @@ import attrs
 
 from discomputify_core.errors import OurBug, PeerBroke
 from discomputify_core.model.codec import from_plain, to_plain
-from discomputify_core.model.old_clients import OldAnswer, OldRequest
+from discomputify_core.model.old_clients import MISSED, OldAnswer, OldRequest
 from discomputify_tcp.cypher1 import Content
 
 
 def plain_request(request: Content) -> Any:
     """*request* as the data of a message to a service."""
     return to_plain(OldRequest(request.path, request.operation, request.data, request.metadata))
+
+
+def missed(request: Content) -> Content:
+    """What a service is told of *request*, which is refused because it may have been done before."""
+    return attrs.evolve(request, operation=MISSED, data=[request.operation, request.data])
 
 
 def answer_to(request: Content, data: Any) -> Content:

@@ -22,8 +22,8 @@ from discomputify_core.errors import ChannelClosed, OurBug, PeerBroke, Refused
 from discomputify_core.interfaces.transport import Address, Channel
 from discomputify_core.model.message import ANSWER, Hello, Message, RequestId
 from discomputify_core.model.old_clients import OLD_CLIENT, OLD_REQUEST
-from discomputify_tcp.cypher1 import Content, Declined, Event, Received, changes
-from discomputify_tcp.transport.old_answers import answer_to, no, plain_request, weight
+from discomputify_tcp.cypher1 import Content, Declined, Event, Received, changes, lossy
+from discomputify_tcp.transport.old_answers import answer_to, missed, no, plain_request, weight
 from discomputify_tcp.transport.old_clients import OldClients
 from discomputify_tcp.transport.old_stream import WRITTEN, OldStream
 from discomputify_tcp.transport.sockets import reset_on_close, said
@@ -35,6 +35,9 @@ T = TypeVar("T")
 BIG = 64 * 1024
 #: Seconds for a service to answer a request. Old clients give up earlier, come again, and wait for the same answer.
 ANSWERED_WITHIN = 600.0
+#: Seconds without a byte within a token. Old clients send a token in one go: its end was most likely lost on its way
+#: into their socket. They wait for the answer then, and send it again once the connection is closed.
+STUCK = 5.0
 #: Seconds for the request that is worked on when the channel is closed, and for its answer to reach the peer.
 FINISH_WITHIN = 2.0
 CLOSE_WITHIN = 5.0
@@ -52,7 +55,7 @@ class OldChannel(Channel):
     """A channel over a transport that asyncio connected, whose protocol becomes :attr:`stream`; then :meth:`run`.
 
     Args:
-        welcome: told once, when the client has proved that it holds the key.
+        welcome: told once, when the first request is handed on.
     """
 
     def __init__(self, transport: asyncio.Transport, shared: OldClients, welcome: Callable[[OldChannel], None]) -> None:
@@ -66,7 +69,7 @@ class OldChannel(Channel):
         self._shared = shared
         self._codec = shared.codec()
         self._welcome = welcome
-        self._proved = False
+        self._welcomed = self._proved = False
         self._incoming: asyncio.Queue[Message | None] = asyncio.Queue()
         self._asked: dict[RequestId, _Asked] = {}
         self._reason = ""
@@ -133,6 +136,7 @@ class OldChannel(Channel):
             log.exception("serving the old client at %s failed", self.address)
         finally:
             self._running = None
+            self._codec.end()
             self._stop("closed by the peer")
             self._shut()
 
@@ -159,7 +163,10 @@ class OldChannel(Channel):
             if event is not None:
                 return event
             self._note_held()
-            if not await self._patiently(self.stream.more(), self._shared.timeout, "it was silent"):
+            seconds, what = self._shared.timeout, "it was silent"
+            if self._codec.held:
+                seconds, what = min(seconds, STUCK), "it was silent within a token"
+            if not await self._patiently(self.stream.more(), seconds, what):
                 if self._codec.held:
                     self._complain(f"the old client at {self.address} closed the connection within a token")
                 return None
@@ -186,6 +193,10 @@ class OldChannel(Channel):
 
     async def _answered(self, event: Event) -> bytes:
         if isinstance(event, Declined):
+            if event.missed:
+                # Its digest is of no use: it is not done, and what it tells the service may be told twice.
+                told = self._hand_on(Received(missed(event.content), b"", event.made_at))
+                await self._patiently(asyncio.shield(told), ANSWERED_WITHIN, "the service did not answer")
             return await self._declined(event.content, event.reason)
         answer = None
         if changes(event.content.operation):
@@ -202,15 +213,21 @@ class OldChannel(Channel):
         return await self._sealed(no(content, reason))
 
     def _ask(self, request: Received) -> asyncio.Future[bytes]:
-        if not self._proved:
+        answer = self._hand_on(request)
+        if changes(request.content.operation):
+            self._shared.replays.begin(request, answer)
+        if self._shared.proves(request, time.time()) and not self._proved:
             self._proved = True
             self._shared.known(self)
+        return answer
+
+    def _hand_on(self, request: Received) -> asyncio.Future[bytes]:
+        if not self._welcomed:
+            self._welcomed = True
             self._welcome(self)
         answer: asyncio.Future[bytes] = self._loop.create_future()
         id_, settled = self._shared.ask()
         self._asked[id_] = _Asked(request, answer)
-        if changes(request.content.operation):
-            self._shared.replays.begin(request, answer)
         self._incoming.put_nowait(Message(OLD_REQUEST, plain_request(request.content), b"", id_, settled))
         return answer
 
@@ -226,7 +243,8 @@ class OldChannel(Channel):
     def _late(self, reason: str) -> None:
         # A client that rests between its requests is as it should be.
         if self._codec.held or self._asked:
-            self._complain(f"closed the connection of the old client at {self.address}: {reason}")
+            hint = lossy(self._codec.held)
+            self._complain(f"closed the connection of the old client at {self.address}: {reason}.{hint}")
         self._abort(reason)
 
     def _complain(self, line: str) -> None:

@@ -17,15 +17,16 @@ from typing import Protocol
 from discomputify_core.errors import OurBug
 from discomputify_core.model.conf import Conf
 from discomputify_core.model.message import RequestId
-from discomputify_tcp.cypher1 import Connection, Memory
+from discomputify_tcp.cypher1 import Connection, Memory, Received, changes
 from discomputify_tcp.transport.complaints import Complaints
 from discomputify_tcp.transport.replays import Replays
 
 log = logging.getLogger("discomputify.tcp")
 
-#: Connections, at a time, that proved nothing yet; and those of them that hold a part of a token.
+#: Connections, at a time, that proved nothing yet; and those of them of which more bytes than FEW are held.
 MAX_STRANGERS = 128
 MAX_HOLDING = 8
+FEW = 64 * 1024
 #: A peer that was refused tries again each second: so many log lines for each address within so many seconds.
 LINES, SPAN = 1, 60.0
 #: Requests that are worked on at a time; of more, the oldest count as answered.
@@ -107,6 +108,12 @@ class OldClients:
 
     # --- those who proved nothing yet ------------------------------------------------------------
 
+    def proves(self, request: Received, now: float) -> bool:
+        """Whether who sent *request*, which is done now, holds the key: what was recorded may be sent by anybody."""
+        if changes(request.content.operation):
+            return True  # a repeat of these is not done
+        return self.replays.first(request, now) and request.made_at >= (self._started or 0)
+
     def came(self, stranger: Stranger) -> None:
         """A connection began."""
         _make_room(self._strangers, MAX_STRANGERS, "others proved nothing yet")
@@ -114,7 +121,7 @@ class OldClients:
 
     def holds(self, stranger: Stranger, held: int) -> None:
         """How many bytes of a token are held of *stranger*."""
-        if not held:
+        if held <= FEW:
             self._holding.pop(stranger, None)
         elif stranger not in self._holding and stranger in self._strangers:
             _make_room(self._holding, MAX_HOLDING, "others have not sent their first request to its end")

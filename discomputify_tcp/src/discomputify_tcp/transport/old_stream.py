@@ -1,7 +1,8 @@
 """Bytes of an old client's connection, in and out, for one coroutine. Not here: what they mean (old_channel.py).
 
 Old clients send a token in pieces as big as TRANSMISSION_BUFFER, and lose what the system does not take of a piece at
-once. So reading is quick: at most a megabyte at a time, straight to where it is kept.
+once. So there is room for much before any of it is read (widen in sockets.py), and little is read at a time: while the
+system copies, it takes nothing from the peer, whose own buffer fills up.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Callable
 
 from discomputify_tcp.transport.wire import Heir
 
-#: Bytes read at once, at first and when there is much.
-FEW, MANY = 16 * 1024, 1024 * 1024
+#: Bytes read at once.
+READ = 64 * 1024
 #: Bytes written at once.
 WRITTEN = 256 * 1024
 
@@ -28,7 +29,7 @@ class OldStream(Heir):
         self.transport = transport
         self._feed = feed
         self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray(FEW)
+        self._buffer = bytearray(READ)
         self._wanted = True
         self._unwanted = bytearray()
         self._ended = False
@@ -55,8 +56,7 @@ class OldStream(Heir):
             self.transport.resume_reading()
         while not self._news and not self._ended:
             await self._change()
-        if self._error is not None:
-            raise self._error
+        self._raise()
         return self._news
 
     async def write(self, data: bytes) -> None:
@@ -69,8 +69,16 @@ class OldStream(Heir):
             self.transport.write(data)
         while not self._writable and not self.gone.is_set():
             await self._change()
-        if self._error is not None:
-            raise self._error
+        self._raise()
+
+    def _raise(self) -> None:
+        # Not kept: an error that was raised holds on to all that was at work then, such as a big answer.
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
 
     async def _change(self) -> None:
         self._waiting = self._loop.create_future()
@@ -100,10 +108,7 @@ class OldStream(Heir):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes were read."""
-        data = bytes(memoryview(self._buffer)[:nbytes])
-        if nbytes == len(self._buffer) < MANY:
-            self._buffer = bytearray(MANY)
-        self.take(data)
+        self.take(bytes(memoryview(self._buffer)[:nbytes]))
 
     def eof_received(self) -> bool:
         """The peer sends no more; what it asked is still answered."""

@@ -1,7 +1,7 @@
 """Requests of old clients that change something: each is done once, however often it comes, over all connections.
 
-Here: those that are worked on now, and who waits for them. Not here: what is remembered of the others
-(cypher1/memory.py), and the requests that change nothing, which are simply done again.
+Here: those that are worked on now, and who waits for them. Those that change nothing are simply done again, but prove
+nothing about who sends them. Not here: what is remembered (cypher1/memory.py).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ class Replays:
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
+        # Of those that change nothing only that they came.
+        self._came = Memory()
         self._working: dict[bytes, asyncio.Future[bytes]] = {}
 
     def find(self, request: Received, now: float) -> asyncio.Future[bytes] | None:
@@ -37,6 +39,13 @@ class Replays:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         answer.set_result(found)
         return answer
+
+    def first(self, request: Received, now: float) -> bool:
+        """Whether *request*, which changes nothing, surely comes for the first time; it is remembered."""
+        first = self._came.find(request.digest, request.made_at, now) is None
+        if first:
+            self._came.keep(request.digest, request.made_at, b"")
+        return first
 
     def begin(self, request: Received, answer: asyncio.Future[bytes]) -> None:
         """*request* is worked on; who sends it again gets *answer*."""

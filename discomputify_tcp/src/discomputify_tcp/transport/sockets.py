@@ -25,6 +25,9 @@ Info = tuple[socket.AddressFamily, SockAddr]
 BACKLOG = 1024
 #: Seconds for looking up the name of an address to bind.
 LOOK_UP = 10.0
+#: Bytes that a widened receive buffer may take, if the system lets it; and whether it knows how.
+WIDE = 16 * 1024 * 1024
+CAN_WIDEN = sys.platform == "linux"
 
 _CANNOT_BIND = {
     errno.EADDRINUSE: "another program uses it. Stop that program, or choose another port in the conf",
@@ -53,17 +56,34 @@ async def look_up(address: Address) -> list[Info]:
     return sorted(infos, key=lambda info: info[0] != socket.AF_INET)
 
 
-def tune(sock: socket.socket | TransportSocket, conf: Conf) -> None:
-    """Buffer sizes of the conf (the system may cap them), and no waiting to fill packets."""
-    for level, option, value in (
-        (socket.SOL_SOCKET, socket.SO_RCVBUF, conf.recv_buffer),
-        (socket.SOL_SOCKET, socket.SO_SNDBUF, conf.transmission_buffer),
-        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    ):
-        try:
-            sock.setsockopt(level, option, value)
-        except (OSError, OverflowError):
-            pass  # sizes are wishes; a system that does not grant them still carries the bytes
+def tune(sock: socket.socket | TransportSocket, conf: Conf, *, wide: bool = False) -> None:
+    """Buffer sizes of the conf (the system may cap them), and no waiting to fill packets.
+
+    Args:
+        wide: leave the size of the receive buffer to :func:`widen`, where that can do something.
+    """
+    if not (wide and CAN_WIDEN):
+        _wish(sock, socket.SOL_SOCKET, socket.SO_RCVBUF, conf.recv_buffer)
+    _wish(sock, socket.SOL_SOCKET, socket.SO_SNDBUF, conf.transmission_buffer)
+    _wish(sock, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def widen(sock: socket.socket | TransportSocket) -> None:
+    """Let the system take as much as it may from a peer before any of it is read.
+
+    A low-water mark makes Linux grow the buffer at once, up to tcp_rmem, which is mostly far above what SO_RCVBUF may
+    ask for; the buffer stays when the mark goes. Where a size was asked for it does nothing, nor on other systems.
+    """
+    if CAN_WIDEN:
+        for mark in (WIDE, 1):
+            _wish(sock, socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)
+
+
+def _wish(sock: socket.socket | TransportSocket, level: int, option: int, value: int) -> None:
+    try:
+        sock.setsockopt(level, option, value)
+    except (OSError, OverflowError):
+        pass  # a system that does not grant it still carries the bytes
 
 
 def reset_on_close(sock: TransportSocket) -> None:
@@ -75,8 +95,8 @@ def reset_on_close(sock: TransportSocket) -> None:
         pass  # the peer was quicker: there is no connection left to reset
 
 
-async def bound(address: Address, conf: Conf) -> socket.socket:
-    """A socket bound to exactly *address*, not yet listening.
+async def bound(address: Address, conf: Conf, *, wide: bool = False) -> socket.socket:
+    """A socket bound to exactly *address*, not yet listening; *wide* as in :func:`tune`.
 
     Raises:
         AddressInUse: it cannot be bound, with the reason.
@@ -88,7 +108,7 @@ async def bound(address: Address, conf: Conf) -> socket.socket:
     missing: OSError | None = None
     for family, where in infos:
         try:
-            return _bound(family, where, conf)
+            return _bound(family, where, conf, wide)
         except OSError as error:
             # A name may stand for an address of a kind that this machine lacks (localhost without IPv6).
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -101,7 +121,7 @@ def _cannot_bind(address: Address, reason: str) -> AddressInUse:
     return AddressInUse(f"Cannot listen at {address}: {reason}.", address=str(address), reason=reason)
 
 
-def _bound(family: socket.AddressFamily, where: SockAddr, conf: Conf) -> socket.socket:
+def _bound(family: socket.AddressFamily, where: SockAddr, conf: Conf, wide: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
@@ -109,7 +129,7 @@ def _bound(family: socket.AddressFamily, where: SockAddr, conf: Conf) -> socket.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        tune(sock, conf)
+        tune(sock, conf, wide=wide)
         sock.setblocking(False)
         sock.bind(where)
     except BaseException:  # also when interrupted: the socket belongs to nobody

@@ -56,7 +56,7 @@ class TcpTransport(Transport):
 
     async def listen(self, address: Address, hello: Hello, serve: Serve) -> Listener:
         """See :meth:`Transport.listen`."""
-        sock = await bound(address, self._conf)
+        sock = await bound(address, self._conf, wide=self._options.cypher1)
         try:
             old = await self._old_clients()
             listener = TcpListener(
