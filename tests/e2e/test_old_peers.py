@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from discomputify_core import BlockingClient
+from discomputify_core.client import BlockingClient
 from discomputify_core.errors import NoSuchTree
 
 from .cluster_kit import NODES, QUERY, STORE, Cluster, program, tree, until
