@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import discomputify_core
+
 ROOT = Path(__file__).resolve().parents[1]
 DISTRIBUTIONS = sorted(path.parent.name for path in ROOT.glob("discomputify_*/pyproject.toml"))
 MODULES = sorted(path for name in DISTRIBUTIONS for path in (ROOT / name / "src").rglob("*.py"))
@@ -166,3 +168,10 @@ def test_nox_knows_every_distribution() -> None:
         assert f'"{name}"' in noxfile
         assert f"    {import_name(name)}\n" in contracts
         assert f"{name}/src" in mypy
+
+
+def test_type_checkers_see_what_core_offers() -> None:
+    stub = ast.parse((ROOT / "discomputify_core/src/discomputify_core/__init__.pyi").read_text(encoding="utf-8"))
+    names = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert names | {"__version__"} == set(discomputify_core.__all__)
+    assert all(hasattr(discomputify_core, name) for name in discomputify_core.__all__)
