@@ -172,6 +172,6 @@ def test_nox_knows_every_distribution() -> None:
 
 def test_type_checkers_see_what_core_offers() -> None:
     stub = ast.parse((ROOT / "discomputify_core/src/discomputify_core/__init__.pyi").read_text(encoding="utf-8"))
-    names = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    names = {alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert names | {"__version__"} == set(discomputify_core.__all__)
     assert all(hasattr(discomputify_core, name) for name in discomputify_core.__all__)
