@@ -98,6 +98,18 @@ def services(make_cluster: MakeCluster) -> Iterator[Services]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """The same for tests that leave no trace, which need not wait for services of their own."""
+    cluster = Cluster(tmp_path_factory.mktemp("shared"), ("127.0.0.1",), **ON)
+    try:
+        made = Services(cluster)
+        yield made
+        made.close()
+    finally:
+        cluster.close()
+
+
 def refused(answer: Any) -> bool:
     """Whether it is the old protocol's no, or no answer at all."""
     return answer is None or answer["DATA"] in ("NONE", "DO NOT EXIST", None, {})
@@ -137,16 +149,16 @@ def test_a_token_without_an_end_costs_bounded_memory(services: Services) -> None
     services.still_well()
 
 
-def test_what_is_no_request(services: Services) -> None:
+def test_what_is_no_request(shared: Services) -> None:
     texts = (b"[]", b'"text"', b"1", b"null", b"{", b"", b"\xff\xfe", b'{"PATH": 1}', b"[" * 100_000)
     for text in texts:
-        peer = services.peer()
+        peer = shared.peer()
         peer.send(peer.token(text) + b"\0")
         assert refused(peer.answer()), text
-    services.still_well()
+    shared.still_well()
 
 
-def test_unknown_operations_and_wrong_types(services: Services) -> None:
+def test_unknown_operations_and_wrong_types(shared: Services) -> None:
     wrong: list[Any] = [None, 1, -1, 1.5, True, "x", [], {}, "ü", ["zz", 0], ["00", "0"], [0, 0], ["00"]]
     wrong += [{"PROCESS_ID": each} for each in (1, "..", None, "x" * 5000, ["a"])]
     for host in (STORE, MASTER):
@@ -163,10 +175,10 @@ def test_unknown_operations_and_wrong_types(services: Services) -> None:
             7,
         ):
             for data in wrong:
-                answer = services.peer(host).ask(operation, data, path="bad/file")
+                answer = shared.peer(host).ask(operation, data, path="bad/file")
                 assert refused(answer) or "ERROR" in answer["METADATA"], (operation, data, answer)
-    assert not list((services.cluster.folder / "machines/store/store").rglob("file"))
-    services.still_well()
+    assert not list((shared.cluster.folder / "machines/store/store").rglob("file"))
+    shared.still_well()
 
 
 #: None of them is inside the namespace.
@@ -187,22 +199,22 @@ OUTSIDE: tuple[Any, ...] = (
 )
 
 
-def test_paths_that_lead_out(services: Services) -> None:
-    root = services.cluster.folder
+def test_paths_that_lead_out(shared: Services) -> None:
+    root = shared.cluster.folder
     before = sorted(root.rglob("x"))
     for path in OUTSIDE:
-        written = services.peer().ask("WRITE", ["00", 0], path, METADATA={"FILESIZE": 1, "UPLOADED": 1})
+        written = shared.peer().ask("WRITE", ["00", 0], path, METADATA={"FILESIZE": 1, "UPLOADED": 1})
         assert refused(written), path
         for operation, data in (("READ", {}), ("READ", 0), ("LISTITEMS", {}), ("DELETE", {})):
-            answer = services.peer().ask(operation, data, path)
+            answer = shared.peer().ask(operation, data, path)
             assert refused(answer), (operation, answer)
     assert sorted(root.rglob("x")) == before
     assert not Path("/x").exists()
-    services.still_well()
+    shared.still_well()
 
 
-def test_two_requests_in_one_packet_and_a_request_in_single_bytes(services: Services) -> None:
-    peer = services.peer()
+def test_two_requests_in_one_packet_and_a_request_in_single_bytes(shared: Services) -> None:
+    peer = shared.peer()
     write = {"OPERATION": "WRITE", "DATA": ["6869", 0], "METADATA": {"FILESIZE": 2, "UPLOADED": 2}}
     one = peer.token({**write, "PATH": "two/one"})
     two = peer.token({**write, "PATH": "two/zwei ü"})
@@ -259,9 +271,9 @@ def test_jobs_that_cannot_start_say_why(services: Services, tmp_path: Path) -> N
     assert ask("EXEC", {"PROCESS_ID": "mine"})["DATA"] == {"127.0.0.1": "ALREADY_RUNNING"}
 
 
-def test_turning_it_on_prints_its_weaknesses_once(services: Services) -> None:
-    services.still_well()
-    for process in (services.store, services.master):
+def test_turning_it_on_prints_its_weaknesses_once(shared: Services) -> None:
+    shared.still_well()
+    for process in (shared.store, shared.master):
         assert len(lines(process, "forward secrecy")) == 1
 
 

@@ -145,8 +145,8 @@ def test_fifty_files_go_up_and_down_and_what_was_recorded_changes_nothing(
     recorder = Recorder(target)
     try:
         here = tmp_path / "old"
-        sizes = [1, 100, 70_000, 2 * 1024 * 1024, 3_000_000]
-        files = {f"up/{number:02}.bin": os.urandom(sizes[number % 5]) for number in range(50)}
+        sizes = [1, 100, 70_000, 200_000, 0, 5_000, 1, 1_000, 50_000, 3_000_000]
+        files = {f"up/{number:02}.bin": os.urandom(sizes[number % 10] or 2 * 1024 * 1024) for number in range(50)}
         program(here, "", files)
         restarted = tmp_path / "restarted"
         script = old(cluster, "files.py", here, restarted, FTP_NODE="127.0.0.1", FTP_PORT=recorder.port)

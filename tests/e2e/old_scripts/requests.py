@@ -26,7 +26,7 @@ client = CYPHER_CLIENT(
 )
 written = hashlib.sha256()
 # Mostly small, some of the largest size, and all between.
-lengths = [min(MOST, int(MOST * (number % 100) ** 40 / 99**40)) if number % 10 else 0 for number in range(COUNT)]
+lengths = [min(MOST, int(MOST * (number % 100) ** 80 / 99**80)) if number % 10 else 0 for number in range(COUNT)]
 size = 0
 for number in range(COUNT):
     if number == COUNT // 2:
