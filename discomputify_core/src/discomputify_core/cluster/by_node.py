@@ -22,7 +22,7 @@ def loads(state: State) -> dict[str, dict[str, float]]:
 
 def with_parts(job: Job) -> set[NodeName]:
     """The nodes on which parts of *job* are placed or run."""
-    return {attempt.node for attempt in job.live.values()}
+    return set(job.parts_on_nodes())
 
 
 def under_way(state: State, job: Job | None, behind: bool) -> dict[str, bool]:

@@ -75,11 +75,7 @@ def _asked(job: Job) -> Request:
 
 def _limits(jobs: Collection[Job]) -> dict[str, tuple[int, Counter[NodeName]]]:
     """For every limited job: its resource, how much of it each node has, and how much is in use by node."""
-    return {
-        _limit_name(job): (job.spec.per_node, Counter(attempt.node for attempt in job.live.values()))
-        for job in jobs
-        if job.spec.per_node
-    }
+    return {_limit_name(job): (job.spec.per_node, job.parts_on_nodes()) for job in jobs if job.spec.per_node}
 
 
 def _full(jobs: Collection[Job], limits: Mapping[str, tuple[int, Counter[NodeName]]]) -> set[NodeName]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 
 import attrs
@@ -136,6 +136,10 @@ class Job:
     progress: float = 0.0
     note: str = ""
     late: int = 0
+
+    def parts_on_nodes(self) -> Counter[NodeName]:
+        """How many parts are placed or run, by node."""
+        return Counter(attempt.node for attempt in self.live.values())
 
     @property
     def id(self) -> ProcessId:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from discomputify_core.cluster.state import Job, Node, State
@@ -80,8 +79,7 @@ def _full(job: Job) -> set[str]:
     """The nodes that run as many parts of *job* as it wants on one."""
     if not job.spec.per_node:
         return set()
-    used = Counter(attempt.node for attempt in job.live.values())
-    return {node for node, count in used.items() if count >= job.spec.per_node}
+    return {node for node, count in job.parts_on_nodes().items() if count >= job.spec.per_node}
 
 
 def _parts(count: int) -> str:
