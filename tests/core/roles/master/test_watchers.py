@@ -4,7 +4,7 @@ import asyncio
 
 from discomputify_core.model.ids import ProcessId
 from discomputify_core.roles.master.watchers import Watchers
-from discomputify_testkit.running import run
+from discomputify_testkit.running import run, until
 
 JOB, OTHER = ProcessId("job"), ProcessId("other")
 
@@ -56,5 +56,27 @@ def test_a_woken_waiter_that_waits_again_is_not_woken_by_the_same_change() -> No
             assert woken == wanted
         watching.cancel()
         await asyncio.wait([watching])
+
+    run(main())
+
+
+def test_a_condition_is_looked_at_after_every_change_until_its_time_is_over() -> None:
+    async def main() -> None:
+        watchers = Watchers()
+        seen: list[int] = []
+
+        def third_look() -> bool:
+            seen.append(len(seen))
+            return len(seen) == 3
+
+        waiting = asyncio.ensure_future(watchers.until(JOB, third_look, 20))
+        await until(lambda: len(seen) == 1 and bool(watchers._waiting))
+        watchers.wake(JOB)
+        await until(lambda: len(seen) == 2 and bool(watchers._waiting))
+        watchers.wake(JOB)
+        assert await waiting
+        assert not await watchers.until(JOB, lambda: False, 0.01)
+        assert await watchers.until(JOB, lambda: True, 0.0)
+        assert watchers._waiting == {}
 
     run(main())

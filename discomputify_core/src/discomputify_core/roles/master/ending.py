@@ -31,13 +31,7 @@ def stop(master: MasterNode, process_id: ProcessId, by: str) -> None:
 
 async def until_ended(master: MasterNode, job: Job, seconds: float) -> bool:
     """Whether within *seconds* *job* has ended, and every process of it."""
-    deadline = clock.now() + seconds
-    while not job.ended:
-        left = deadline - clock.now()
-        if left <= 0:
-            return False
-        await master.watchers.wait(job.id, left)
-    return True
+    return await master.watchers.until(job.id, lambda: job.ended, seconds)
 
 
 async def forget(master: MasterNode, process_id: ProcessId, *, keep_files: bool = False) -> bool:

@@ -104,12 +104,14 @@ class _Desk:
 
     async def watch(self, asked: Asked) -> Reply:
         watch = from_plain(asked.data, Watch)
-        job = self._master.cluster.job(watch.process_id)
-        deadline = clock.now() + min(watch.timeout, MAX_WATCH)
-        while job.version <= watch.seen and not job.ended and (left := deadline - clock.now()) > 0:
-            await self._master.watchers.wait(job.id, left)
-            job = self._master.cluster.job(watch.process_id)
-        return self._status(job)
+        cluster = self._master.cluster
+
+        def changed() -> bool:
+            job = cluster.job(watch.process_id)
+            return job.version > watch.seen or job.ended
+
+        await self._master.watchers.until(watch.process_id, changed, min(watch.timeout, MAX_WATCH))
+        return self._status(cluster.job(watch.process_id))
 
     async def outputs(self, asked: Asked) -> Reply:
         wanted = from_plain(asked.data, OutputsAsked)

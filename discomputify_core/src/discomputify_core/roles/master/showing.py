@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from discomputify_core.cluster.state import Job
-from discomputify_core.edge import clock
 from discomputify_core.errors import (
     BadInput,
     BadPath,
@@ -89,12 +88,9 @@ class Showings:
         Raises:
             Unreachable: they are not after a while.
         """
-        job, deadline = self._master.cluster.state.jobs.get(process_id), clock.now() + CATCH_UP
-        while job is not None and self.behind(job):
-            left = deadline - clock.now()
-            if left <= 0:
-                raise unfinished(process_id)
-            await self._master.watchers.wait(process_id, left)
+        job = self._master.cluster.state.jobs.get(process_id)
+        if not await self._master.watchers.until(process_id, lambda: job is None or not self.behind(job), CATCH_UP):
+            raise unfinished(process_id)
 
     async def hide(self, process_id: ProcessId) -> None:
         """Leave nothing in what is shown of the job of that id: it shall not be taken for outputs of the next run.
@@ -212,9 +208,7 @@ class Showings:
 
     async def _pause(self, shown: _Shown) -> None:
         """Wait before the next try, but not for a job that is forgotten meanwhile."""
-        deadline = clock.now() + AGAIN
-        while self._wanted(shown) and (left := deadline - clock.now()) > 0:
-            await self._master.watchers.wait(shown.job.id, left)
+        await self._master.watchers.until(shown.job.id, lambda: not self._wanted(shown), AGAIN)
 
 
 def shown_outputs(kept: Manifest, output_path: str) -> tuple[Manifest, tuple[str, ...]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 
+from discomputify_core.edge import clock
 from discomputify_core.model.ids import ProcessId
 
 
@@ -33,3 +35,13 @@ class Watchers:
                 waiting.discard(future)
                 if not waiting:
                     del self._waiting[process_id]
+
+    async def until(self, process_id: ProcessId, true: Callable[[], bool], timeout: float) -> bool:
+        """Whether *true* is so, or becomes so by changes of the job within *timeout* seconds; it may raise."""
+        deadline = clock.now() + timeout
+        while not true():
+            left = deadline - clock.now()
+            if left <= 0:
+                return False
+            await self.wait(process_id, left)
+        return True
