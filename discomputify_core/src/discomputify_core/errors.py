@@ -34,7 +34,21 @@ for programs; both travel between machines (:func:`to_wire`, :func:`from_wire`).
     │   ├── BlobMissing             the store does not hold a blob it was asked for
     │   ├── BlobDamaged             bytes do not have the digest they claim
     │   └── NoSuchTree              no manifest of that name
-    └── ProgramError       exit 1   raised inside a part by discomputify_core.program
+    ├── ProgramError       exit 1   raised inside a part by discomputify_core.program
+    └── SharedMemoryError  exit 1   raised inside a part by program.memory(); each names the entry, lock or round
+        ├── NoSharedMemory          the conf names no shared memory
+        ├── NoSuchName              nothing is there under that name (a KeyError, too)
+        ├── BadName                 a name that is empty, no text or over 256 bytes
+        ├── BadValue                a value that is neither JSON-able nor bytes nor a plain array
+        ├── WrongKind               the entry is of another kind: no number, no list
+        ├── MemoryFull              a value or the job's memory would be over a limit
+        ├── LockLost                the lease of a lock ended before it was given back
+        ├── TooLate                 something did not come within the time given
+        ├── PartGone                a part that is waited for can never come
+        ├── RoundsDiffer            parts take part in a round with different things
+        ├── RoundForgotten          the result of a round is not kept any more: all parts start again
+        ├── AttemptOver             this attempt is over: another one runs, or the job was stopped
+        └── MemoryLost              what the memory held is lost: the parts that used it run again
 """
 
 from __future__ import annotations
@@ -45,10 +59,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AddressInUse",
+    "AttemptOver",
     "BadConf",
     "BadInput",
+    "BadName",
     "BadPath",
     "BadProgress",
+    "BadValue",
     "BlobDamaged",
     "BlobMissing",
     "CanNotGoUpInDirectory",
@@ -64,21 +81,32 @@ __all__ = [
     "JobFailed",
     "JobForgotten",
     "KeysDiffer",
+    "LockLost",
+    "MemoryFull",
+    "MemoryLost",
     "NameTaken",
+    "NoSharedMemory",
     "NoSuchJob",
+    "NoSuchName",
     "NoSuchTree",
     "NotInAPart",
     "OurBug",
+    "PartGone",
     "PeerBroke",
     "PluginBroke",
     "PluginMissing",
     "ProgramError",
     "Refused",
+    "RoundForgotten",
+    "RoundsDiffer",
+    "SharedMemoryError",
     "StoreError",
     "TheirFault",
+    "TooLate",
     "Unreachable",
     "UserError",
     "VersionsDiffer",
+    "WrongKind",
     "from_wire",
     "to_wire",
 ]
@@ -245,6 +273,64 @@ class CanNotOpenFileAtOutputPath(ProgramError, OSError):
 
 class BadProgress(ProgramError, ValueError):
     """A progress that is not a number, or a note that is not text."""
+
+
+class SharedMemoryError(DiscomputifyError):
+    """Base of errors of ``program.memory()``."""
+
+
+class NoSharedMemory(SharedMemoryError):
+    """The conf of this part's cluster names no shared memory."""
+
+
+class NoSuchName(SharedMemoryError, KeyError):
+    """Nothing is there under that name (``fields["name"]``)."""
+
+    __str__ = DiscomputifyError.__str__  # KeyError's own shows a repr
+
+
+class BadName(SharedMemoryError, ValueError):
+    """A name that is empty, no text, or longer than 256 bytes."""
+
+
+class BadValue(SharedMemoryError, TypeError):
+    """A value that is neither JSON-able nor bytes nor a plain array."""
+
+
+class WrongKind(SharedMemoryError, TypeError):
+    """The entry is of another kind than this needs (``fields["name"]``)."""
+
+
+class MemoryFull(SharedMemoryError):
+    """A limit would be exceeded, and nothing was changed. ``fields["limit"]`` names the option of the conf."""
+
+
+class LockLost(SharedMemoryError):
+    """The lock is not held any more: its lease ended (``fields["name"]``)."""
+
+
+class TooLate(SharedMemoryError, TimeoutError):
+    """Something did not come within the time given. Of a round, ``fields["parts"]`` lists parts that did not."""
+
+
+class PartGone(SharedMemoryError):
+    """A part that is waited for can never come (``fields["part"]``): it is done, failed, or was stopped."""
+
+
+class RoundsDiffer(SharedMemoryError, ValueError):
+    """Parts take part in the same round with different things: operations, types or shapes."""
+
+
+class RoundForgotten(SharedMemoryError):
+    """A part that runs again came to a round whose result is not kept any more. All parts of the job start again."""
+
+
+class AttemptOver(SharedMemoryError):
+    """The attempt that asks is over: a newer one of its part runs, or its job ended."""
+
+
+class MemoryLost(SharedMemoryError):
+    """What the shared memory held is lost. The parts that used it run again."""
 
 
 def _tree(cls: type[DiscomputifyError]) -> dict[str, type[DiscomputifyError]]:

@@ -47,6 +47,15 @@ def discomputify_register_stores() -> Registration:
 
 
 @hookspec
+def discomputify_register_memories() -> Registration:
+    """Name the shared memories of this plugin, subclasses of ``interfaces.memory.SharedMemory``.
+
+    When, by whom and errors: as for transports. SHARED_MEM in the conf chooses one, or none.
+    """
+    return {}
+
+
+@hookspec
 def discomputify_register_schedulers() -> Registration:
     """Name the policies of this plugin, subclasses of ``interfaces.scheduler.Scheduler``.
 

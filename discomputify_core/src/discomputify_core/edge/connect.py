@@ -13,12 +13,15 @@ from discomputify_core.edge.calls import Link, Peer
 from discomputify_core.edge.opening import Loaded
 from discomputify_core.interfaces.calls import Operations
 from discomputify_core.interfaces.files import FileStore
+from discomputify_core.interfaces.memory import SharedMemory
 from discomputify_core.interfaces.transport import Address, Transport
 from discomputify_core.model.conf import Conf
 from discomputify_core.model.message import Hello
 
 #: The role that serves the store, as its peers are to call themselves.
 STORE_ROLE = "ftp_node"
+#: The role that serves shared memory, as its peers are to call themselves.
+MEMORY_ROLE = "shared_mem_node"
 
 
 def master_address(conf: Conf) -> Address:
@@ -31,6 +34,11 @@ def store_addresses(conf: Conf) -> tuple[Address, Address]:
     return Address(conf.ftp_node, conf.ftp_port), Address(conf.query_node_or_default, conf.query_port)
 
 
+def memory_address(conf: Conf) -> Address:
+    """Where the shared-memory service is, if there is one."""
+    return Address(conf.shared_mem_node_or_default, conf.shared_mem_port)
+
+
 def keys_of(conf: Conf, address: str) -> str:
     """The conf's keys that *address* comes from, for an error; "" if it is none of core's services."""
     files, query = store_addresses(conf)
@@ -38,6 +46,11 @@ def keys_of(conf: Conf, address: str) -> str:
         (master_address(conf), "MASTER_NODE", "COMPUTING_PORT" if conf.master_port is None else "MASTER_PORT"),
         (files, "FTP_NODE", "FTP_PORT"),
         (query, "FTP_NODE" if conf.query_node is None else "QUERY_NODE", "QUERY_PORT"),
+        (
+            memory_address(conf),
+            "MASTER_NODE" if conf.shared_mem_node is None else "SHARED_MEM_NODE",
+            "SHARED_MEM_PORT",
+        ),
     )
     return ", ".join(dict.fromkeys(key for where, *keys in rows if str(where) == address for key in keys))
 
@@ -83,6 +96,12 @@ class Connection:
         """The store's client side."""
         self._to_store = [files, query] = list(self.store_links())
         return self.loaded.store(query=query, files=files)
+
+    def memory(self) -> SharedMemory | None:
+        """The shared memory's client side; None where the conf has none. Nothing is dialled before it is used."""
+        if self.conf.shared_mem is None:
+            return None
+        return self.loaded.memory(self._link(memory_address(self.conf), MEMORY_ROLE))
 
     async def meet_store(self, timeout: float) -> None:
         """Connect what :meth:`store` made to both of the store's services.

@@ -17,6 +17,7 @@ from discomputify_core.edge.names import check_services, this_machine
 from discomputify_core.errors import BadConf, BadInput, OurBug, PluginBroke, PluginMissing
 from discomputify_core.interfaces.calls import Caller
 from discomputify_core.interfaces.files import FileStore
+from discomputify_core.interfaces.memory import SharedMemory
 from discomputify_core.interfaces.role import ServiceRole
 from discomputify_core.interfaces.scheduler import Scheduler
 from discomputify_core.interfaces.transport import Transport
@@ -28,7 +29,7 @@ from discomputify_core.plugins.manager import Plugins
 from discomputify_core.plugins.selection import require, select
 
 #: Kinds of which the conf selects one class.
-ALL_KINDS = ("transport", "store", "scheduler")
+ALL_KINDS = ("transport", "store", "shared_mem", "scheduler")
 
 
 @attrs.frozen
@@ -58,6 +59,14 @@ class Loaded:
         """A new instance of the store's client side, asking through *query* and *files*."""
         cls = self._class("store")
         made: FileStore = cls(self.conf, self._options(cls, self.conf.store), query, files)
+        return made
+
+    def memory(self, service: Caller) -> SharedMemory | None:
+        """A new instance of the shared memory's client side, asking through *service*; None where the conf has none."""
+        if self.conf.shared_mem is None:
+            return None
+        cls = self._class("shared_mem")
+        made: SharedMemory = cls(self.conf, self._options(cls, self.conf.shared_mem), service)
         return made
 
     def scheduler(self) -> Scheduler:
@@ -180,15 +189,15 @@ class _Chosen:
         sections: list[tuple[str, type[Any]]] = []
         missing: dict[str, PluginMissing] = {}
         warnings: list[str] = []
-        # Core itself stands in for an engine and for no shared memory: nothing imports those two, but a name that
-        # leads nowhere is told here, whoever asks.
-        for kind in (*kinds, "shared_mem", "engine"):
+        # Core itself stands in for an engine, and few use the shared memory: a name that leads nowhere is told here,
+        # whoever asks.
+        for kind in dict.fromkeys((*kinds, "shared_mem", "engine")):
             key = KINDS[kind].key
             name = getattr(reading.conf, key.lower())
             if name is None or key in reading.wrong:
                 continue
             try:
-                if require(plugins, kind, name).target:
+                if require(plugins, kind, name).target and kind in kinds:
                     classes[kind] = select(plugins, kind, name)
                     sections.append((name, classes[kind]))
             except PluginMissing as error:

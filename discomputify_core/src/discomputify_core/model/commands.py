@@ -8,6 +8,7 @@ import attrs
 
 from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
 from discomputify_core.model.job import JobSpec
+from discomputify_core.model.memory import Over, Scope
 
 
 @attrs.frozen
@@ -28,6 +29,8 @@ class StartPart:
     part: int
     number: int
     spec: JobSpec
+    #: How often the job's parts started again together before.
+    generation: int = 0
 
 
 @attrs.frozen
@@ -55,10 +58,43 @@ class ClearStore:
 
 
 @attrs.frozen
+class GatherInputs:
+    """Join the outputs of jobs with a job's program, as a tree of that job; answer with InputsGathered."""
+
+    spec: JobSpec
+
+
+@attrs.frozen
+class TellMemory:
+    """Tell the shared memory which attempts of a job are over. Commands for one scope are carried out in order."""
+
+    scope: Scope
+    total: int
+    over: tuple[Over, ...]
+
+
+@attrs.frozen
+class ClearMemory:
+    """Free what the shared memory holds of a generation of a job."""
+
+    scope: Scope
+
+
+@attrs.frozen
 class JobChanged:
     """Somebody who watches the job should look."""
 
     process_id: ProcessId
 
 
-Command = Union[CheckTree, StartPart, StopAttempt, DropJob, ClearStore, JobChanged]
+Command = Union[
+    CheckTree,
+    StartPart,
+    StopAttempt,
+    DropJob,
+    ClearStore,
+    GatherInputs,
+    TellMemory,
+    ClearMemory,
+    JobChanged,
+]

@@ -69,7 +69,7 @@ class Conf:
     ftp_node: Host = key(Host("127.0.0.1"), doc="Where the store listens.")
     query_node: Host | None = key(None, doc="Where the store's query service listens (default: FTP_NODE).")
     master_node: Host = key(Host("127.0.0.1"), doc="Where the master listens.")
-    shared_mem_node: Host | None = key(None, doc="Where the shared-memory service listens.")
+    shared_mem_node: Host | None = key(None, doc="Where the shared-memory service listens (default: MASTER_NODE).")
     ftp_port: Port = key(Port(11112), doc="Port of the store.")
     query_port: Port = key(Port(11113), doc="Port of the query service.")
     master_port: Port | None = key(None, doc="Port of the master (default: COMPUTING_PORT).")
@@ -81,6 +81,9 @@ class Conf:
     transport: Name = key(Name("tcp"), doc="Transport plugin.")
     store: Name = key(Name("ftp"), doc="Store plugin.")
     shared_mem: Name | None = key(None, doc="Shared-memory plugin (default: none).")
+    shared_arrays_limit: Size | None = key(
+        None, doc="Bytes of large shared arrays that a job may keep on this node (default: a quarter of its memory)."
+    )
     scheduler: Name = key(Name("fifo"), doc="Scheduling policy.")
     engine: Name = key(Name("nodes"), doc="What runs the parts.")
     slots: Count | None = key(None, doc="CPUs that parts may use here (default: those this process may use).")
@@ -101,6 +104,11 @@ class Conf:
     def master_port_or_default(self) -> int:
         """MASTER_PORT, else COMPUTING_PORT as in old confs."""
         return self.computing_port if self.master_port is None else self.master_port
+
+    @property
+    def shared_mem_node_or_default(self) -> str:
+        """SHARED_MEM_NODE, else MASTER_NODE."""
+        return self.master_node if self.shared_mem_node is None else self.shared_mem_node
 
     @property
     def query_node_or_default(self) -> str:

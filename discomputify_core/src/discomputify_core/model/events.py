@@ -132,6 +132,54 @@ class AttemptEnded:
 
 
 @attrs.frozen
+class InputsGathered:
+    """The outputs of the jobs that a job takes inputs from are joined with its program, or cannot be.
+
+    ``fault`` and ``final``: as of TreeChecked.
+    """
+
+    process_id: ProcessId
+    key: str
+    #: Digest of the joined tree, which takes the program's place, and what JobSpec says of a tree.
+    tree: str = ""
+    tree_bytes: int = 0
+    tree_files: int = 0
+    part_bytes: int = 0
+    fault: str = ""
+    final: bool = True
+    wall: float = 0.0
+
+
+@attrs.frozen
+class MemoryUsed:
+    """A part uses shared memory, for the first time in this attempt."""
+
+    node: NodeName
+    attempt: AttemptId
+    #: Which table it was answered from.
+    table: str = ""
+
+
+@attrs.frozen
+class StartOverAsked:
+    """What a part needs of shared memory is gone: all parts of its job have to start again together."""
+
+    node: NodeName
+    attempt: AttemptId
+    reason: str
+    wall: float = 0.0
+
+
+@attrs.frozen
+class MemoryTableLost:
+    """A table of shared memory is gone; parts that used it start again."""
+
+    table: str
+    reason: str
+    wall: float = 0.0
+
+
+@attrs.frozen
 class Tick:
     """Time passed. Leases and deadlines are looked at."""
 
@@ -151,5 +199,9 @@ Event = Union[
     AttemptStarted,
     AttemptProgressed,
     AttemptEnded,
+    InputsGathered,
+    MemoryUsed,
+    StartOverAsked,
+    MemoryTableLost,
     Tick,
 ]

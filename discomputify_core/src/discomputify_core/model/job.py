@@ -92,6 +92,14 @@ class JobSpec:
     priority: int = 0
     #: At most so many parts at once on one node; 0: as many as fit.
     per_node: int = 0
+    #: Whether its parts need each other at the same time: all that are not over are started together, or none.
+    together: bool = False
+    #: Jobs that have to be done before this one starts; those of ``inputs_from`` among them.
+    after: tuple[ProcessId, ...] = ()
+    #: Jobs that have to have ended in any way before this one starts.
+    after_any: tuple[ProcessId, ...] = ()
+    #: Jobs whose outputs this one finds under INPUT_PATH/PROCESS_ID/.
+    inputs_from: tuple[ProcessId, ...] = ()
     #: Names of packages in the program's requirements.txt, for noticing nodes that differ.
     requirements: tuple[str, ...] = ()
 
@@ -103,6 +111,9 @@ class JobSpec:
             raise BadInput("A part needs at least one attempt.")
         if self.per_node < 0:
             raise BadInput("A job cannot have less than no parts on a node.")
+        for each in (*self.after, *self.after_any, *self.inputs_from):
+            if check_process_id(each) == self.process_id:
+                raise BadInput(f"The job '{each}' cannot wait for itself.")
 
 
 class End(str, enum.Enum):
@@ -147,6 +158,8 @@ class Outcome:
     unkept: tuple[str, ...] = ()
     #: Name of a module that could not be imported.
     missing_module: str = ""
+    #: Whether it ended because of shared memory that it could not reach or that was lost: counts as a lost node.
+    memory_lost: bool = False
     #: Seconds on the node's clock (Unix time).
     started_at: float = 0.0
     ended_at: float = 0.0
@@ -209,6 +222,15 @@ class JobStatus:
     output_path: str = "OUTPUT_PATH"
     #: How many parts are done by node.
     nodes: Mapping[str, int] = attrs.field(factory=dict)
+    #: What it waits or waited for, as it was submitted.
+    after: tuple[ProcessId, ...] = ()
+    after_any: tuple[ProcessId, ...] = ()
+    inputs_from: tuple[ProcessId, ...] = ()
+    #: Jobs that wait or waited for it; the first few.
+    dependants: tuple[ProcessId, ...] = ()
+    together: bool = False
+    #: How often all its parts started again together.
+    generation: int = 0
 
     @property
     def ended(self) -> bool:

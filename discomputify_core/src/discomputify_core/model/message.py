@@ -99,12 +99,52 @@ class Progress:
 
 
 @attrs.frozen
+class UsesMemory:
+    """A part uses shared memory; ``table``: see MemoryUsed."""
+
+    attempt: AttemptId
+    table: str = ""
+
+
+@attrs.frozen
+class StartOver:
+    """What a part needs of shared memory is gone; a sentence says what."""
+
+    attempt: AttemptId
+    reason: str
+
+
+@attrs.frozen
 class Report:
-    """``node.report``: a batch of what happened, in this order: started, progress, ended."""
+    """``node.report``: a batch of what happened, in the order of its fields."""
 
     started: tuple[AttemptId, ...] = ()
+    uses_memory: tuple[UsesMemory, ...] = ()
+    start_over: tuple[StartOver, ...] = ()
     progress: tuple[Progress, ...] = ()
     ended: tuple[Outcome, ...] = ()
+
+
+@attrs.frozen
+class ArrayWanted:
+    """``node.array``: an array of a job that another node keeps.
+
+    A node asks the master, which passes it on to the node that keeps the array, which brings it into the store.
+    """
+
+    node: str
+    process_id: ProcessId
+    array: str
+    #: It is not needed any more (and nothing is brought anywhere).
+    drop: bool = False
+
+
+@attrs.frozen
+class ArrayKept:
+    """Answer to ``node.array``: the blob of the array in the store."""
+
+    digest: str = ""
+    size: int = 0
 
 
 # --- master -> node -----------------------------------------------------------------------------
@@ -119,6 +159,8 @@ class Start:
     attempt: AttemptId
     part: int
     number: int
+    #: How often the job's parts started again together before.
+    generation: int = 0
 
 
 @attrs.frozen
@@ -239,6 +281,14 @@ class Sentence:
     text: str
     #: Further sentences, one per reason.
     details: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class MemoryAsked:
+    """``job.memory``: what a job's shared memory holds, or one entry; answered with a Listing."""
+
+    process_id: ProcessId
+    name: str = ""
 
 
 @attrs.frozen

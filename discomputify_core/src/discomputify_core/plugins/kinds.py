@@ -38,7 +38,12 @@ KINDS: Mapping[str, Kind] = {
             "TRANSPORT",
         ),
         Kind("store", "discomputify_register_stores", "discomputify_core.interfaces.files:FileStore", "STORE"),
-        Kind("shared_mem", "", key="SHARED_MEM"),
+        Kind(
+            "shared_mem",
+            "discomputify_register_memories",
+            "discomputify_core.interfaces.memory:SharedMemory",
+            "SHARED_MEM",
+        ),
         Kind(
             "scheduler",
             "discomputify_register_schedulers",
@@ -60,6 +65,7 @@ BROUGHT_BY = {
     "leastload": "discomputify-sched-leastload",
     "sharedmem": "discomputify-sharedmem",
     "shared_mem_node": "discomputify-sharedmem",
+    "redis": "discomputify-redis",
 }
 
 

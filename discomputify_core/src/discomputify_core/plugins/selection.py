@@ -17,6 +17,7 @@ from discomputify_core.plugins.manager import Plugins, Registered
 
 if TYPE_CHECKING:
     from discomputify_core.interfaces.files import FileStore
+    from discomputify_core.interfaces.memory import SharedMemory
     from discomputify_core.interfaces.role import ServiceRole
     from discomputify_core.interfaces.scheduler import Scheduler
     from discomputify_core.interfaces.transport import Transport
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 def select(plugins: Plugins, kind: Literal["transport"], name: str) -> type[Transport]: ...
 @overload
 def select(plugins: Plugins, kind: Literal["store"], name: str) -> type[FileStore]: ...
+@overload
+def select(plugins: Plugins, kind: Literal["shared_mem"], name: str) -> type[SharedMemory]: ...
 @overload
 def select(plugins: Plugins, kind: Literal["scheduler"], name: str) -> type[Scheduler]: ...
 @overload

@@ -73,7 +73,7 @@ def work_for(desk: NodeDesk, orders: Iterable[StartPart | StopAttempt | DropJob]
 def _add(load: _Load, order: StartPart | StopAttempt | DropJob, desk: NodeDesk) -> None:
     if isinstance(order, StartPart):
         spec = order.spec
-        load.start.append(Start(spec.process_id, spec.key, order.attempt, order.part, order.number))
+        load.start.append(Start(spec.process_id, spec.key, order.attempt, order.part, order.number, order.generation))
     elif isinstance(order, StopAttempt):
         load.stop[str(order.attempt)] = order.reason
     else:

@@ -30,7 +30,7 @@ def part_conf(conf: Conf, spec: JobSpec) -> bytes:
         "QUERY_PORT": conf.query_port,
         "MASTER_NODE": master,
         "MASTER_PORT": conf.master_port_or_default,
-        "SHARED_MEM_NODE": conf.shared_mem_node or master,
+        "SHARED_MEM_NODE": conf.shared_mem_node_or_default,
         "SHARED_MEM_PORT": conf.shared_mem_port,
         "COMPUTING_PORT": conf.computing_port,
         "COMPUTING_NODES": list(conf.computing_nodes),

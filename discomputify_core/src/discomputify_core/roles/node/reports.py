@@ -103,7 +103,7 @@ class Reports:
             del self._progress[attempt]
         # Starts before ends: those that did not fit come with the next report.
         ended = () if self._started else next(batches(list(self._ended.values())[:BATCH]), ())
-        return Report(tuple(started), tuple(newest.values()), tuple(ended))
+        return Report(started=tuple(started), progress=tuple(newest.values()), ended=tuple(ended))
 
     async def _hand_over(self, report: Report) -> None:
         """Send until it has arrived. What the master cannot take comes in pieces, so that one stops nothing else."""
