@@ -14,13 +14,16 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 DISTRIBUTIONS = [
     "discomputify_core",
     "discomputify_ftp",
+    "discomputify_sharedmem",
     "discomputify_tcp",
+    "discomputify_redis",
     "discomputify_sched_roundrobin",
     "discomputify_sched_leastload",
     "discomputify_legacy",
     "discomputify_testkit",
 ]
-EXAMPLES = ["mandelbrot", "stdlib_census"]
+BENCHMARKS = ["parts_and_staging", "shared_memory"]
+EXAMPLES = ["heat", "kmeans", "mandelbrot", "mapreduce", "stdlib_census"]
 
 nox.needs_version = ">=2025.10.14"
 nox.options.sessions = ["lint", "types", "imports", "tests"]
@@ -50,7 +53,9 @@ def install(session: nox.Session, *more: str) -> None:
 def tests(session: nox.Session) -> None:
     """Run the test suite: all of it, or what `-- ARGS` selects."""
     install(session, "-r", "tests/requirements.txt")
-    session.run("python", "-m", "pytest", "-m", "not long", *session.posargs)
+    # Most tests wait for processes, so a few more run at once than there are CPUs; those of one module share clusters.
+    workers = str(max(3, os.cpu_count() or 1))
+    session.run("python", "-m", "pytest", "-n", workers, "--dist", "loadfile", "-m", "not long", *session.posargs)
 
 
 @nox.session
@@ -104,10 +109,11 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
-def bench(session: nox.Session) -> None:
+@nox.parametrize("script", [nox.param(name, id=name) for name in BENCHMARKS])
+def bench(session: nox.Session, script: str) -> None:
     """Measure and print tables: see benchmarks/README.md."""
-    install(session)
-    session.run("python", "benchmarks/parts_and_staging.py", *session.posargs)
+    install(session, "numpy")
+    session.run("python", f"benchmarks/{script}.py", *session.posargs)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from discomputify_testkit.memory import MemoryConformance
 from discomputify_testkit.scheduler import SchedulerConformance
 from discomputify_testkit.store import StoreConformance
 from discomputify_testkit.transport import TransportConformance
@@ -19,11 +20,13 @@ SUITES = {
     "transport": ("t", TransportConformance),
     "store": ("f", StoreConformance),
     "scheduler": ("s", SchedulerConformance),
+    "memory": ("m", MemoryConformance),
 }
 HOOKS = {
     "discomputify_register_transports": TransportConformance,
     "discomputify_register_stores": StoreConformance,
     "discomputify_register_schedulers": SchedulerConformance,
+    "discomputify_register_memories": MemoryConformance,
 }
 
 
@@ -61,7 +64,7 @@ def test_the_capabilities_that_a_page_names_are_those_that_the_suite_asks_for(pa
 
 
 def plugins() -> list[tuple[str, type]]:
-    """Every transport, store and policy that an installed distribution registers: its class, and its suite."""
+    """Every transport, store, policy and shared memory that is registered: its class, and its suite."""
     modules = [importlib.import_module("discomputify_core.plugins.builtin")]
     modules += [entry.load() for entry in entry_points(group="discomputify") if entry.value.startswith("discomputify_")]
     return [

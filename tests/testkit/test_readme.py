@@ -23,7 +23,7 @@ def test_the_test_files_in_the_readme_pass(tmp_path: Path) -> None:
         "-p",
         "no:cacheprovider",
         "-k",
-        "_s_ or _t_2 or _f_2",
+        "_s_ or _t_2 or _f_2 or _m_2",
         str(tmp_path),
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=100)

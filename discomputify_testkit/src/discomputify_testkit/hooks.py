@@ -15,3 +15,9 @@ def discomputify_register_transports() -> Registration:
 def discomputify_register_stores() -> Registration:
     """``"STORE": "memory"``: see fakes/memory_store.py."""
     return {"memory": "discomputify_testkit.fakes.memory_store:MemoryStore"}
+
+
+@hookimpl
+def discomputify_register_memories() -> Registration:
+    """``"SHARED_MEM": "memory"``: see fakes/memory_shared.py."""
+    return {"memory": "discomputify_testkit.fakes.memory_shared:FakeSharedMemory"}

@@ -7,7 +7,7 @@ such as ``INPUT_PATH/{part}/**``: all but INPUT_PATH, and of that only what matc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from discomputify_core.errors import BadInput
 from discomputify_core.model.files import Entry, Manifest
@@ -32,6 +32,22 @@ def check_inputs(inputs: str, input_path: str) -> str:
         f"--inputs {inputs!r}: allowed are 'all', 'lazy', or a pattern below the inputs folder such as "
         f"'{input_path}/{{part}}/**'."
     )
+
+
+def check_inputs_from(manifest: Manifest, input_path: str, process_ids: Collection[str]) -> None:
+    """See that a program has nothing where the outputs of other jobs are to appear.
+
+    Raises:
+        BadInput: it has; names it.
+    """
+    start, taken = input_path.rstrip("/") + "/", frozenset(process_ids)
+    for entry in manifest.entries if taken else ():
+        name = entry.path[len(start) :].partition("/")[0] if entry.path.startswith(start) else ""
+        if name in taken:
+            raise BadInput(
+                f"The program has '{start}{name}' itself, where the outputs of the job '{name}' are to appear "
+                f"(--inputs-from {name}). Remove or rename it."
+            )
 
 
 def matcher(pattern: str, part: int, total: int) -> re.Pattern[str]:

@@ -113,7 +113,9 @@ class Remove:
 class Add:
     """Add to a number; 0 where there is nothing. Whole numbers stay so. Answer: ``number``, the new one; ``version``.
 
-    A number is an entry whose value is JSON text of a number: ``Put`` and ``Add`` may be mixed.
+    A number is an entry whose value is JSON text of a number: ``Put`` and ``Add`` may be mixed. Whole numbers are exact
+    from -2**63 to 2**63 - 1; a sum beyond, or an infinite one of doubles, is MemoryFull with "number" as its
+    ``fields["limit"]``. With a fraction ("1.0" is one) the sum is a double.
     """
 
     name: str
