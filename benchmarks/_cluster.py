@@ -55,14 +55,14 @@ class Processes:
         self.folder = folder
         self.slots = slots
         self.names = [f"node-{number}" for number in range(1, nodes + 1)]
-        store, master, memory = free_ports(3)
+        store, query, master, memory = free_ports(4)
         key = secrets.token_hex(16)
         self._common = {
             "ENCRYPTION_KEY": key,
             "DECRYPTION_KEY": key,
             "FTP_NODE": HOST,
             "FTP_PORT": store,
-            "QUERY_PORT": store,
+            "QUERY_PORT": query,
             "MASTER_NODE": HOST,
             "MASTER_PORT": master,
             "SHARED_MEM": "sharedmem",

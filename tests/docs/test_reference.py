@@ -16,6 +16,7 @@ from discomputify_core.errors import DiscomputifyError
 from discomputify_core.model.conf import Conf
 from discomputify_core.model.conf_fields import Field, conf_fields, expected, fields_of
 from discomputify_core.model.job import AttemptReport, JobStatus, PartCounts
+from discomputify_core.model.memory import Listing, Row
 from discomputify_core.model.message import Sentence
 from discomputify_core.model.node import NodeFacts, NodeLoad, NodeStatus
 from discomputify_core.plugins.manager import Listed, Plugins
@@ -32,6 +33,8 @@ SHAPES = {
     "Load of a node": NodeLoad,
     "Facts of a node": NodeFacts,
     "A sentence": Sentence,
+    "A listing": Listing,
+    "A row of a listing": Row,
     "A fetch": Fetched,
     "A finding": doctoring.Finding,
     "A plugin": Listed,

@@ -32,7 +32,7 @@ READY, RUNS, HAPPENS = 40.0, 90.0, 30.0
 #: Every process below a cluster has this in its environment, with the cluster's own mark.
 MARK = "CLUSTER_KIT_MARK"
 
-STORE, QUERY, MASTER = "127.0.0.4", "127.0.0.5", "127.0.0.6"
+STORE, QUERY, MASTER, MEMORY = "127.0.0.4", "127.0.0.5", "127.0.0.6", "127.0.0.8"
 NODES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 
 
@@ -70,7 +70,7 @@ def free_port(*hosts: str) -> int:
 
 def need_addresses() -> None:
     """Skip the test where the loopback interface has 127.0.0.1 alone, as on macOS unless somebody adds the others."""
-    for host in (*NODES, STORE, QUERY, MASTER):
+    for host in (*NODES, STORE, QUERY, MASTER, MEMORY):
         with socket.socket() as probe:
             try:
                 probe.bind((host, 0))
@@ -317,7 +317,8 @@ class Commands:
 
     def close(self) -> None:
         """End everything, kindly first: those who depend on others before these."""
-        services = [each for each in self._processes if "ftp_node" in each.args or "master_node" in each.args]
+        kinds = {"ftp_node", "shared_mem_node", "master_node"}
+        services = [each for each in self._processes if kinds.intersection(each.args)]
         for group in ([each for each in self._processes if each not in services], services):
             for process in group:
                 if process.running:
@@ -343,7 +344,7 @@ class Cluster(Commands):
 
     def __init__(self, folder: Path, nodes: tuple[str, ...] = NODES, **conf: Any) -> None:
         need_addresses()
-        port = free_port(STORE, QUERY, MASTER)
+        port = free_port(STORE, QUERY, MASTER, MEMORY)
         key = secrets.token_hex(16)
         self.common: dict[str, Any] = {
             "ENCRYPTION_KEY": key,
@@ -354,6 +355,8 @@ class Cluster(Commands):
             "FTP_PORT": port,
             "QUERY_PORT": port,
             "MASTER_PORT": port,
+            "SHARED_MEM_NODE": MEMORY,
+            "SHARED_MEM_PORT": port,
             "COMPUTING_NODES": list(nodes),
             "SLOTS": 2,
             **conf,
@@ -382,6 +385,10 @@ class Cluster(Commands):
         """Start the store; back when it serves."""
         return self._started("ftp_node", self.run("ftp_node", self.write_conf("store")))
 
+    def start_memory(self) -> Process:
+        """Start the shared memory; back when it serves."""
+        return self._started("shared_mem_node", self.run("shared_mem_node", self.write_conf("memory")))
+
     def start_master(self, **keys: Any) -> Process:
         """Start the master; back when it serves."""
         return self._started("master_node", self.run("master_node", self.write_conf("master", **keys)))
@@ -397,8 +404,10 @@ class Cluster(Commands):
         return process
 
     def start(self, **keys: Any) -> Cluster:
-        """Start store, master and all computing nodes; *keys* are for the nodes."""
+        """Start store, our shared memory if the confs name it, master and all nodes; *keys* are for the nodes."""
         self.start_store()
+        if self.common.get("SHARED_MEM") == "sharedmem":
+            self.start_memory()
         self.start_master()
         starting = {
             name: self.run("computing_node", self.write_conf(name, **{"COMP_NODE": name, **keys}))

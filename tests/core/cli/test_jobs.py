@@ -97,3 +97,47 @@ def test_a_cluster_is_needed(cli: Cli, folder: Path) -> None:
     answer = cli("status")
     assert answer.code == 2
     assert "discomputify init" in answer.err
+
+
+def test_jobs_that_follow_each_other_are_shown_as_a_tree(command: Cli, folder: Path) -> None:
+    submitted(command, folder, "j-first", ENDLESS)
+    submitted(command, folder, "j-second", SPEAKS, "--after", "j-first", "--after-any", "j-first")
+    submitted(
+        command, folder, "j-third", SPEAKS, "--inputs-from", "j-second,j-first", "--after", "j-first", "--together"
+    )
+    found = command("status", "j-third", "--json").json()
+    assert (found["after"], found["inputs_from"]) == (["j-first", "j-second"], ["j-second", "j-first"])
+    assert (found["after_any"], found["together"], found["dependants"]) == ([], True, [])
+    rows = [row.rstrip() for row in command("status").out.splitlines() if "j-" in row.split("  waits")[0]]
+    places = {row.split()[0]: len(row) - len(row.lstrip()) for row in rows}
+    assert {name: places[name] for name in ("j-first", "j-second", "j-third")} == {
+        "j-first": 0,
+        "j-second": 2,
+        "j-third": 2,
+    }
+    shown = command("status", "j-second").out
+    assert "waits for 'j-first'" in shown
+    assert "  follows\n    j-first: " in shown
+    assert "  followed by\n    j-third (takes the outputs as inputs): waiting, 0 of 2 parts done\n" in shown
+    assert command("stop", "j-first").code == 0
+    told = command("wait", "j-third", "--json")
+    assert told.code == 1
+    assert "'j-first'" in told.json()["reason"]
+    at_once = command("submit", "program", "-n", "1", "--process-id", "j-late", "--after", "j-first", "--detach")
+    assert at_once.code == 1
+    assert "j-late: failed" in at_once.out
+    assert "'j-first', which it was to follow, was stopped" in at_once.out
+    assert command("clear", "j-late").code == 0
+    for name in ("j-third", "j-second", "j-first"):
+        assert command("clear", name).code == 0
+
+
+def test_a_job_that_others_need_is_not_cleared(command: Cli, folder: Path) -> None:
+    submitted(command, folder, "j-needed", SPEAKS)
+    assert command("wait", "j-needed").code == 0
+    submitted(command, folder, "j-needs", ENDLESS, "--after", "j-needed")
+    refused = command("clear", "j-needed")
+    assert refused.code == 2
+    assert "'j-needs'" in refused.err
+    assert command("stop", "j-needs").code == 0
+    assert command("clear", "j-needed").code == 0

@@ -202,3 +202,10 @@ def test_a_signal_ends_the_work_in_order_and_a_second_one_does_not_disturb_that(
     with pytest.raises((asyncio.CancelledError, KeyboardInterrupt)):
         asyncio.run(_until_terminated(work()))
     assert ended == ["in order"]
+
+
+@pytest.mark.parametrize("option", ["--after", "--after-any", "--inputs-from"])
+def test_this_machine_alone_knows_no_other_jobs(cli: Cli, folder: Path, option: str) -> None:
+    answer = cli("submit", program(folder, WRITES), "--local", "1", option, "other")
+    assert answer.code == 2
+    assert f"{option} needs a cluster" in answer.err

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discomputify_core.cli.values import LocalCommand, NeedType, SizeType, VariableType, job_and_part
+from discomputify_core.cli.values import IdsType, LocalCommand, NeedType, SizeType, VariableType, job_and_part
+from discomputify_core.errors import BadInput
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,18 @@ def test_any_text_is_a_size_or_wrong_usage(text: str) -> None:
     for kind in (SizeType(), NeedType(), VariableType()):
         with contextlib.suppress(click.BadParameter):
             kind.convert(text, None, None)
+
+
+def test_ids_of_jobs() -> None:
+    assert IdsType().convert("a", None, None) == ("a",)
+    assert IdsType().convert("a, b,c-1.x", None, None) == ("a", "b", "c-1.x")
+    assert IdsType().convert((), None, None) == ()
+
+
+@pytest.mark.parametrize("text", ["", "a,", ",a", "a b", "../x", "a,,b"])
+def test_what_is_no_id(text: str) -> None:
+    with pytest.raises(BadInput, match="PROCESS_ID"):
+        IdsType().convert(text, None, None)
 
 
 def test_needs() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from discomputify_core.client.home import look, prepare
+from discomputify_core.client.home import keep_only, look, prepare, remove_collected
 from discomputify_core.edge.trees import JOB_MARK
 from discomputify_core.errors import BadInput, DiskError
 from discomputify_core.model.ids import ProcessId
@@ -39,6 +39,25 @@ def test_what_an_earlier_job_left_makes_room_and_the_rest_stays(tmp_path: Path) 
 def test_an_empty_folder_may_be_used(tmp_path: Path) -> None:
     prepare(tmp_path, status())
     assert (tmp_path / "logs").is_dir()
+
+
+def test_what_was_fetched_of_other_parts_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    prepare(folder, status())
+    for name in ("job_1_3", "job_2_3", "collected/2", "collected/3", "job_2_3_notes"):
+        (folder / name).mkdir(parents=True)
+    (folder / "job_2_3" / "o.txt").touch()
+    assert keep_only(folder, {1, 3}) == [2]
+    assert sorted(each.name for each in folder.iterdir() if each.is_dir()) == [
+        "collected",
+        "job_1_3",
+        "job_2_3_notes",
+        "logs",
+    ]
+    assert [each.name for each in (folder / "collected").iterdir()] == ["3"]
+    remove_collected(folder, 3)
+    remove_collected(folder, 3)
+    assert not list((folder / "collected").iterdir())
 
 
 def test_without_logs_there_is_no_folder_for_them(tmp_path: Path) -> None:

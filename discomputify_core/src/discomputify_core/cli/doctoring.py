@@ -11,12 +11,17 @@ import attrs
 from discomputify_core import __version__
 from discomputify_core.client.client import NEEDED, Client
 from discomputify_core.cluster.why import size
-from discomputify_core.edge.connect import master_address, store_addresses
+from discomputify_core.edge.connect import Connection, hello, master_address, memory_address, store_addresses
+from discomputify_core.edge.deadline import within
 from discomputify_core.edge.names import this_machine
 from discomputify_core.edge.opening import Loaded, open_conf
 from discomputify_core.edge.places import default_folder, disk
 from discomputify_core.errors import BadConf, DiscomputifyError, KeysDiffer, PluginMissing, Unreachable, VersionsDiffer
+from discomputify_core.model.ids import ProcessId
+from discomputify_core.model.memory import Scope
 
+#: Seconds that a shared memory has to answer.
+MEMORY_ANSWER = 5.0
 #: Free space below which a disk is told to be nearly full.
 NEARLY_FULL = 2_000_000_000
 
@@ -34,7 +39,7 @@ class Finding:
 async def examine(named: Path | None) -> list[Finding]:
     """Everything, in the order in which it should be mended."""
     try:
-        loaded = await asyncio.to_thread(open_conf, named, NEEDED, thorough=True)
+        loaded = await asyncio.to_thread(open_conf, named, (*NEEDED, "shared_mem"), thorough=True)
     except (BadConf, PluginMissing) as error:
         return [Finding("wrong", str(error), "mend the conf, then run doctor again")]
     if loaded is None:
@@ -45,6 +50,7 @@ async def examine(named: Path | None) -> list[Finding]:
     async with Client(loaded) as client:
         found += [each async for each in _master(client, loaded)]
         found += [each async for each in _store(client, loaded)]
+    found += [each async for each in _memory(loaded)]
     return found
 
 
@@ -126,6 +132,27 @@ async def _store(client: Client, loaded: Loaded) -> AsyncIterator[Finding]:
         )
     else:
         yield Finding("ok", about)
+
+
+async def _memory(loaded: Loaded) -> AsyncIterator[Finding]:
+    connection = Connection(loaded, hello("client"))
+    memory = connection.memory()
+    if memory is None:
+        return
+    where = f"shared memory '{loaded.conf.shared_mem}'"
+    if memory.role:
+        where += f" at {memory_address(loaded.conf)}"
+    try:
+        await within(MEMORY_ANSWER, memory.look(Scope(ProcessId("doctor"), "")))
+        yield Finding("ok", f"{where} answers")
+    except asyncio.TimeoutError:
+        late = Unreachable(f"no answer within {MEMORY_ANSWER:.0f} s")
+        yield _unreached(where, late, f"discomputify run {memory.role}" if memory.role else "its server")
+    except DiscomputifyError as error:
+        yield _unreached(where, error, f"discomputify run {memory.role}" if memory.role else "its server")
+    finally:
+        await memory.close()
+        await connection.close()
 
 
 def _unreached(where: str, error: DiscomputifyError, start: str) -> Finding:

@@ -11,6 +11,9 @@ from discomputify_core.cli.common import conf_named
 from discomputify_core.cli.output import say, warn
 from discomputify_core.errors import BadInput, DiskError
 
+#: The shared memory that a new conf names, where it is installed.
+MEMORY = "sharedmem"
+
 
 @click.command()
 @click.option(
@@ -22,6 +25,7 @@ def init(master: str, store: str | None, force: bool) -> None:
     """Write discomputify_conf.json with a fresh key, to be copied unchanged to every machine."""
     from discomputify_core.edge.conf_file import ENVIRONMENT, write_new  # costs time to import
     from discomputify_core.model.conf import CONF_NAME
+    from discomputify_core.plugins.manager import Plugins
 
     path = (conf_named() or Path(CONF_NAME)).expanduser().absolute()
     if path.is_dir():
@@ -31,11 +35,12 @@ def init(master: str, store: str | None, force: bool) -> None:
     store = store if store is not None else master
     for option, host in (("--master", master), ("--store", store)):
         _check_host(option, host)
-    write_new(path, master, store, force)
+    memory = MEMORY if Plugins.load(tolerant=True).find("shared_mem", MEMORY) else ""
+    write_new(path, master, store, force, memory)
     say(f"wrote {path}")
     say("It holds the cluster's key and is readable by you alone; keep it so.")
     say()
-    _say_next(master, store)
+    _say_next(master, store, memory)
     if conf_named() is None and os.environ.get(ENVIRONMENT):
         warn(f"{ENVIRONMENT} names another conf ({os.environ[ENVIRONMENT]}), which is used as long as it does.")
 
@@ -50,16 +55,17 @@ def _check_host(option: str, host: str) -> None:
         raise BadInput(f"{option}: {str(error) or f'expected a host name or address, got {host!r}'}") from error
 
 
-def _say_next(master: str, store: str) -> None:
+def _say_next(master: str, store: str, memory: str) -> None:
     if master.startswith("127.") or master in ("localhost", "::1"):
         say("What to do next, on this machine:")
-        say("  discomputify run all                 the master, the store and a computing node")
+        say("  discomputify run all                 all services and a computing node")
         say("  discomputify submit DIR -n 8         run DIR/main.py as 8 parts")
         say("For more machines write the conf again with --master HOST, an address that they all reach.")
         return
     lines = [
         (f"on {master}", "discomputify run master_node"),
         (f"on {store}", "discomputify run ftp_node"),
+        *([(f"on {master}", "discomputify run shared_mem_node")] if memory else []),
         ("on every machine that computes", "discomputify run computing_node"),
         ("anywhere", "discomputify submit DIR -n 8"),
     ]

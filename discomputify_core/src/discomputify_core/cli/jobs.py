@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from discomputify_core.cli import common
+from discomputify_core.cli.chains import chain_lines, indented, nested
 from discomputify_core.cli.output import note, say, say_json, table
 from discomputify_core.cli.progress import Display
 from discomputify_core.cli.shown import counted, counts_line, job_lines, plain, size, when
@@ -38,23 +39,31 @@ def with_client(work: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
 @click.argument("process_id", metavar="[ID]", required=False)
 @as_json
 def status(process_id: str | None, as_json: bool) -> int:
-    """Show all jobs, or one with its failures and warnings."""
+    """Show all jobs, or one with its failures and warnings; jobs that follow others as a tree."""
     if process_id is not None:
-        found = with_client(lambda client: client.status(process_id))
+        found, chain = with_client(lambda client: _with_chain(client, process_id, as_json))
         _show(found, as_json)
+        for line in chain:
+            say(line)
         return 0
     jobs = with_client(lambda client: client.jobs())
     if as_json:
         say_json([plain(job) for job in jobs])
         return 0
-    rows = [_row(job) for job in jobs]
+    rows = [_row(job, depth) for depth, job in nested(jobs)]
     table(["PROCESS_ID", "STATE", "DONE", "SUBMITTED", "OWNER", "REASON"], rows)
     return 0
 
 
-def _row(job: JobStatus) -> list[str]:
+async def _with_chain(client: Client, process_id: str, alone: bool) -> tuple[JobStatus, list[str]]:
+    """A job, and unless *alone* the lines about what it follows and what follows it."""
+    found = await client.status(process_id)
+    return found, [] if alone else [line async for line in chain_lines(found, client.status)]
+
+
+def _row(job: JobStatus, depth: int) -> list[str]:
     done = f"{job.parts.done}/{job.parts.total}"
-    return [job.process_id, job.state.value, done, when(job.submitted_at), job.owner, job.reason]
+    return [indented(depth, job.process_id), job.state.value, done, when(job.submitted_at), job.owner, job.reason]
 
 
 def _show(found: JobStatus, as_json: bool) -> None:

@@ -41,6 +41,7 @@ COMMANDS: Table = {
     "clear": (_CLI + "jobs:clear", "Remove a job and all that is kept of it."),
     "nodes": (_CLI + "inspect:nodes", "Show the computing nodes and their load."),
     "why": (_CLI + "inspect:why", "Say what a job or part waits for, or why it ended so."),
+    "memory": (_CLI + "memory:memory", "Show what a job's parts share."),
     "doctor": (_CLI + "inspect:doctor", "Check conf, services, key, disks and versions, and say what to mend."),
     "config": (_CLI + "config:config", "Check, show or describe the conf."),
     "plugins": (_CLI + "plugins:plugins", "List the installed plugins."),

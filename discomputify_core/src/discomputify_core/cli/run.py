@@ -14,7 +14,14 @@ import click
 
 from discomputify_core.cli import common
 from discomputify_core.cli.output import note, say, warn
-from discomputify_core.edge.connect import STORE_ROLE, keys_of, master_address, store_addresses
+from discomputify_core.edge.connect import (
+    MEMORY_ROLE,
+    STORE_ROLE,
+    keys_of,
+    master_address,
+    memory_address,
+    store_addresses,
+)
 from discomputify_core.edge.machine import is_root
 from discomputify_core.edge.names import Here, this_machine
 from discomputify_core.edge.opening import Loaded
@@ -43,7 +50,7 @@ PATIENCE = 5.0
 @click.option("--slots", type=click.IntRange(1), metavar="N", help="CPUs that parts may use (default: SLOTS).")
 @click.option("--log-file", type=click.Path(path_type=Path), metavar="F", help="Log there instead of to stderr.")
 def run(role: str, name: str | None, slots: int | None, log_file: Path | None) -> int:
-    """Run a role of this machine: master_node, computing_node, ftp_node, a plugin's, or all.
+    """Run a role of this machine: master_node, computing_node, ftp_node, shared_mem_node, a plugin's, or all.
 
     Prints "ready: ROLE on ADDRESS" when it serves. Ctrl-C or SIGTERM stops it cleanly; a part that runs then is
     given back and costs nothing.
@@ -85,6 +92,9 @@ def here_roles(loaded: Loaded, here: Here) -> list[str]:
     roles = []
     if here.owns(conf.ftp_node):
         roles.append(STORE_ROLE)
+    memory = loaded.memory_role
+    if memory and here.owns(conf.shared_mem_node_or_default):
+        roles.append(memory)
     if here.owns(conf.master_node):
         roles.append("master_node")
     if not conf.computing_nodes or any(here.owns(name) for name in conf.computing_nodes):
@@ -167,7 +177,12 @@ def _made(loaded: Loaded, role: str, name: str | None, slots: int | None) -> Rol
 def _named(loaded: Loaded, role: str, addresses: Sequence[Address]) -> str:
     """The address in the ready line: as the conf writes it, so that people recognise it."""
     conf = loaded.conf
-    asked = master_address(conf) if role == "master_node" else store_addresses(conf)[0] if role == STORE_ROLE else None
+    known = {
+        "master_node": master_address(conf),
+        STORE_ROLE: store_addresses(conf)[0],
+        MEMORY_ROLE: memory_address(conf),
+    }
+    asked = known.get(role)
     if asked is None or not asked.port:
         return str(addresses[0])
     return str(asked)

@@ -16,7 +16,7 @@ from discomputify_core.cli import common
 from discomputify_core.cli.output import note, say, say_json
 from discomputify_core.cli.progress import Display
 from discomputify_core.cli.shown import counted, counts_line, failure_lines, plain, size
-from discomputify_core.cli.values import LocalCommand, NeedType, SizeType, VariableType
+from discomputify_core.cli.values import IdsType, LocalCommand, NeedType, SizeType, VariableType
 from discomputify_core.client.client import NEEDED, Client
 from discomputify_core.client.home import look
 from discomputify_core.client.results import Submitted
@@ -25,7 +25,7 @@ from discomputify_core.edge.opening import Loaded
 from discomputify_core.edge.trees import Plan
 from discomputify_core.errors import BadInput, DiscomputifyError, JobForgotten, NoSuchJob
 from discomputify_core.model.files import Entry
-from discomputify_core.model.ids import check_parts, check_process_id
+from discomputify_core.model.ids import ProcessId, check_parts, check_process_id
 from discomputify_core.model.inputs import check_inputs
 from discomputify_core.model.job import JobState, JobStatus, Request
 from discomputify_core.roles.local import NEEDED as LOCAL_NEEDED
@@ -49,6 +49,10 @@ class Options:
     as_json: bool
     #: Whether the cluster is this command's own, and ends with it.
     embedded: bool = False
+    after: tuple[ProcessId, ...] = ()
+    after_any: tuple[ProcessId, ...] = ()
+    inputs_from: tuple[ProcessId, ...] = ()
+    together: bool = False
 
 
 @click.command(cls=LocalCommand)
@@ -65,6 +69,10 @@ class Options:
 @click.option("--env", type=VariableType(), multiple=True, help="An environment variable of every part.")
 @click.option("--inputs", default="all", metavar="HOW", help="all, lazy, or a pattern such as 'INPUT_PATH/{part}/**'.")
 @click.option("--collect", multiple=True, metavar="PATTERN", help="Files outside OUTPUT_PATH to bring home.")
+@click.option("--after", type=IdsType(), multiple=True, help="Jobs that have to be done before this one starts.")
+@click.option("--after-any", type=IdsType(), multiple=True, help="Jobs that have to have ended in any way before.")
+@click.option("--inputs-from", type=IdsType(), multiple=True, help="As --after; their outputs are under INPUT_PATH/ID.")
+@click.option("--together", is_flag=True, help="Start all parts at once, or none.")
 @click.option("--detach", is_flag=True, help="Return as soon as the job is accepted.")
 @click.option("--local", type=click.IntRange(0), metavar="[SLOTS]", help="Run on this machine only.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be uploaded, and do nothing.")
@@ -81,6 +89,10 @@ def submit(
     env: tuple[tuple[str, str], ...],
     inputs: str,
     collect: tuple[str, ...],
+    after: tuple[tuple[ProcessId, ...], ...],
+    after_any: tuple[tuple[ProcessId, ...], ...],
+    inputs_from: tuple[tuple[ProcessId, ...], ...],
+    together: bool,
     detach: bool,
     local: int | None,
     only_plan: bool,
@@ -105,6 +117,10 @@ def submit(
         args,
         detach,
         as_json,
+        after=_flat(after),
+        after_any=_flat(after_any),
+        inputs_from=_flat(inputs_from),
+        together=together,
     )
     loaded = common.open_conf(NEEDED if local is None else LOCAL_NEEDED)
     check_inputs(inputs, loaded.conf.input_path if loaded else "INPUT_PATH")
@@ -112,9 +128,16 @@ def submit(
         return _on_cluster(loaded, options, only_plan)
     if detach:
         raise BadInput("--detach needs a cluster: a job on this machine alone ends with this command.")
+    for option, given in (("--after", after), ("--after-any", after_any), ("--inputs-from", inputs_from)):
+        if given:
+            raise BadInput(f"{option} needs a cluster: what runs on this machine alone knows no other jobs.")
     if loaded is None:
         note("no conf found: running on this machine only")
     return _on_this_machine(loaded, local, attrs.evolve(options, embedded=True), only_plan)
+
+
+def _flat(given: tuple[tuple[ProcessId, ...], ...]) -> tuple[ProcessId, ...]:
+    return tuple(dict.fromkeys(each for ids in given for each in ids))
 
 
 def _on_cluster(loaded: Loaded, options: Options, only_plan: bool) -> int:
@@ -180,12 +203,13 @@ async def _submit(client: Client, options: Options) -> int:
     if options.as_json:
         upload = attrs.asdict(submitted.upload)
         say_json({**plain(status), "upload": upload})
-    elif options.detach:
+    elif options.detach and not status.ended:
         pid = status.process_id
         say(f"{pid}: accepted, {counted(status.parts.total, 'part')}. Watch it: discomputify wait {pid}")
     else:
         _summary(status, options)
-    return 0 if options.detach or status.state is JobState.DONE else 1
+    accepted = options.detach and not status.ended  # a job that is to follow one that has failed fails at once
+    return 0 if accepted or status.state is JobState.DONE else 1
 
 
 async def _upload(client: Client, options: Options, display: Display) -> Submitted:
@@ -198,6 +222,10 @@ async def _upload(client: Client, options: Options, display: Display) -> Submitt
         env=options.env,
         inputs=options.inputs,
         collect=options.collect,
+        after=options.after,
+        after_any=options.after_any,
+        inputs_from=options.inputs_from,
+        together=options.together,
         moved=display.uploaded,
         scanned=lambda scan: display.uploading(scan.manifest.size),
     )
@@ -250,7 +278,8 @@ def _summary(status: JobStatus, options: Options) -> None:
     if status.state is not JobState.DONE:
         for line in failure_lines(status):
             say(line)
-    say(f"  outputs: {options.out / status.process_id}")
+    if not options.detach:
+        say(f"  outputs: {options.out / status.process_id}")
 
 
 async def _plan(client: Client, options: Options) -> int:

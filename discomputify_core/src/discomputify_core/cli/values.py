@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from discomputify_core.model.ids import ProcessId, check_process_id
 from discomputify_core.model.job import MAX_NEED
 
 if TYPE_CHECKING:
     IntParam = click.ParamType[int]
     PairParam = click.ParamType[tuple[str, Any]]
+    IdsParam = click.ParamType[tuple[ProcessId, ...]]
 else:  # older releases of click are not generic
-    IntParam = PairParam = click.ParamType
+    IntParam = PairParam = IdsParam = click.ParamType
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -67,6 +69,18 @@ class VariableType(PairParam):
         if not name or not equals or "\x00" in value:
             self.fail(f"{value!r} is not NAME=VALUE.", param, ctx)
         return name, text
+
+
+class IdsType(IdsParam):
+    """``ID[,ID…]``: jobs."""
+
+    name = "ID[,ID…]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[ProcessId, ...]:
+        """The ids."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(check_process_id(each.strip()) for each in value.split(","))
 
 
 class LocalCommand(click.Command):

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from discomputify_core.client.client import Client
+from discomputify_core.client.predecessors import Jobs
 from discomputify_core.client.results import Fetched, Submitted, Upload
 from discomputify_core.errors import ChannelClosed
 from discomputify_core.interfaces.files import Moved, StoreStatus
 from discomputify_core.model.job import AttemptReport, JobStatus, Request
+from discomputify_core.model.memory import Listing
 from discomputify_core.model.message import MasterInfo, Sentence
 from discomputify_core.model.node import NodeStatus
 
@@ -100,6 +102,10 @@ class BlockingClient:
         inputs: str = "all",
         collect: Sequence[str] = (),
         attempts: int = 3,
+        after: Jobs = (),
+        after_any: Jobs = (),
+        inputs_from: Jobs = (),
+        together: bool = False,
         moved: Moved | None = None,
     ) -> Submitted:
         """See :meth:`Client.submit`."""
@@ -114,6 +120,10 @@ class BlockingClient:
                 inputs=inputs,
                 collect=collect,
                 attempts=attempts,
+                after=after,
+                after_any=after_any,
+                inputs_from=inputs_from,
+                together=together,
                 moved=moved,
             )
         )
@@ -159,6 +169,10 @@ class BlockingClient:
     def why(self, process_id: str, part: int = 0) -> Sentence:
         """See :meth:`Client.why`."""
         return self._run(self._client.why(process_id, part))
+
+    def memory(self, process_id: str, name: str = "") -> Listing:
+        """See :meth:`Client.memory`."""
+        return self._run(self._client.memory(process_id, name))
 
     def attempts(self, process_id: str, part: int) -> tuple[AttemptReport, ...]:
         """See :meth:`Client.attempts`."""

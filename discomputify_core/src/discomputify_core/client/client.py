@@ -27,6 +27,7 @@ from discomputify_core.interfaces.files import Moved, StoreStatus
 from discomputify_core.model.codec import from_plain
 from discomputify_core.model.ids import check_process_id
 from discomputify_core.model.job import AttemptReport, JobStatus
+from discomputify_core.model.memory import Listing
 from discomputify_core.model.message import (
     AboutJob,
     ClearAsked,
@@ -34,6 +35,7 @@ from discomputify_core.model.message import (
     Log,
     LogAsked,
     MasterInfo,
+    MemoryAsked,
     Nodes,
     NodesAsked,
     Sentence,
@@ -149,6 +151,21 @@ class Client(Submitting):
     async def why(self, process_id: str, part: int = 0) -> Sentence:
         """What the job, or one part of it, waits for or why it ended so."""
         return await self._ask("job.why", AboutJob(check_process_id(process_id), part), Sentence)
+
+    async def memory(self, process_id: str, name: str = "") -> Listing:
+        """What the job's parts share at the moment (``program.memory()``), or one entry with its value.
+
+        Long values are cut: the first 64 KiB of each come. What is shared is kept until the job is cleared.
+
+        Args:
+            name: of one entry, lock or round; "": all. Nothing of that name gives an empty listing.
+
+        Raises:
+            NoSuchJob: there is none of that id.
+            NoSharedMemory: the cluster has none.
+            Unreachable: it does not answer.
+        """
+        return await self._ask("job.memory", MemoryAsked(check_process_id(process_id), name), Listing)
 
     async def attempts(self, process_id: str, part: int) -> tuple[AttemptReport, ...]:
         """The attempts of one part, oldest first."""

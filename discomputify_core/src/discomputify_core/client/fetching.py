@@ -15,6 +15,7 @@ from discomputify_core.edge import trees
 from discomputify_core.errors import BadInput, DiskError
 from discomputify_core.interfaces.files import Blob, FileStore, Moved
 from discomputify_core.model.files import Digest, Entry, Manifest, check_digest, check_path
+from discomputify_core.model.ids import AttemptId
 from discomputify_core.model.job import JobStatus, PartOutput
 from discomputify_core.model.message import Outputs, OutputsAsked
 
@@ -56,13 +57,15 @@ class Fetching:
         self._below = check_path(below) if below else ""
         self._with_logs = logs
         self.folder = out / status.process_id
-        self._parts = self._files = self._bytes = 0
+        self._files = self._bytes = 0
+        #: Which attempt's outputs are home, by part.
+        self._have: dict[int, AttemptId] = {}
         #: Whether outputs of an earlier job of that id had to make room.
         self.replaced = False
 
     def result(self) -> Fetched:
         """What was fetched."""
-        return Fetched(str(self.folder), self._parts, self._files, self._bytes, self.replaced)
+        return Fetched(str(self.folder), len(self._have), self._files, self._bytes, self.replaced)
 
     async def run(self, part: int | None, follow: bool) -> None:
         """Fetch one part, or all that are done; with *follow* until the job has ended."""
@@ -78,6 +81,7 @@ class Fetching:
                 break
             async for _ in self._client.changes(seen.process_id, seen.version):
                 break
+        await self._mend()
         if self._with_logs:
             await self._failed()
 
@@ -90,6 +94,23 @@ class Fetching:
             if found.next == after:
                 return after
             after = found.next
+
+    async def _mend(self) -> None:
+        """Where parts that were done had to start again, meanwhile or before: leave nothing that does not count."""
+        if not (await self._client.status(self._status.process_id)).generation:
+            return
+        done: set[int] = set()
+        after = 0
+        while True:
+            asked = OutputsAsked(self._status.process_id, after)
+            found = await self._client.committed("job.outputs", asked, Outputs)
+            done.update(output.part for output in found.outputs)
+            await self._fetch_all(output for output in found.outputs if self._have.get(output.part) != output.attempt)
+            if found.next == after:
+                break
+            after = found.next
+        for part in await asyncio.to_thread(home.keep_only, self.folder, done):
+            self._have.pop(part, None)
 
     async def _failed(self) -> None:
         """Logs of parts that failed for good."""
@@ -133,10 +154,12 @@ class Fetching:
         if output.state == "done":
             folder = self.folder / f"{pid}_{output.part}_{self._status.parts.total}"
             await self._tree(_placed(manifest.under("outputs"), self._below), folder)
-            self._parts += 1
+            self._have[output.part] = output.attempt
         collected = manifest.under("collected")
         if collected.entries:
             await self._tree(collected, self.folder / "collected" / str(output.part))
+        elif output.number > 1:
+            await asyncio.to_thread(home.remove_collected, self.folder, output.part)
         if self._with_logs:
             await self._logs(manifest.under("logs"), output.part)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from discomputify_core.edge.trees import JOB_MARK
@@ -63,6 +63,43 @@ def prepare(folder: Path, status: JobStatus, *, logs: bool = True) -> bool:
     except OSError as error:
         raise _disk_error(folder, error) from error
     return replaced
+
+
+def keep_only(folder: Path, parts: Collection[int]) -> list[int]:
+    """Remove what was fetched of other parts than *parts*, which had to start again after they were done.
+
+    Returns:
+        The parts whose outputs were removed.
+
+    Raises:
+        DiskError: it cannot be removed.
+    """
+    removed = []
+    try:
+        for each in list(folder.iterdir()):
+            found = re.fullmatch(re.escape(folder.name) + r"_(\d+)_\d+", each.name)
+            if found and int(found[1]) not in parts:
+                shutil.rmtree(each)
+                removed.append(int(found[1]))
+    except OSError as error:
+        raise _disk_error(folder, error) from error
+    for part in removed:
+        remove_collected(folder, part)
+    return removed
+
+
+def remove_collected(folder: Path, part: int) -> None:
+    """Remove what an earlier attempt of *part* left outside its outputs, if anything.
+
+    Raises:
+        DiskError: it cannot be removed.
+    """
+    try:
+        shutil.rmtree(folder / "collected" / str(part))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _disk_error(folder, error) from error
 
 
 def _check_free(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from discomputify_core.edge.trees import Ignored
+from discomputify_core.model.ids import ProcessId
 from discomputify_core.model.job import JobStatus
 
 
@@ -28,6 +29,11 @@ class Submitted:
     upload: Upload
     #: What was left out, and why.
     ignored: tuple[Ignored, ...] = ()
+
+    @property
+    def process_id(self) -> ProcessId:
+        """The job's id."""
+        return self.status.process_id
 
 
 @attrs.frozen

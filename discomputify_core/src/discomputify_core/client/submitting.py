@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from discomputify_core.client.contact import Contact
+from discomputify_core.client.predecessors import Jobs, check_known, ids_of
 from discomputify_core.client.reading import requirements_of, scan_program
 from discomputify_core.client.results import Submitted, Upload
 from discomputify_core.edge import clock, trees
@@ -33,7 +34,7 @@ from discomputify_core.errors import (
 from discomputify_core.interfaces.files import UPLOADED, FileStore, Moved
 from discomputify_core.model.files import Digest
 from discomputify_core.model.ids import ProcessId, check_parts, check_process_id
-from discomputify_core.model.inputs import check_inputs, most_bytes_of_a_part
+from discomputify_core.model.inputs import check_inputs, check_inputs_from, most_bytes_of_a_part
 from discomputify_core.model.job import JobSpec, JobStatus, Request, id_in_use
 from discomputify_core.model.message import AboutJob, ClearAsked, Nodes, NodesAsked
 from discomputify_core.model.program_root import program_in
@@ -54,6 +55,10 @@ class Submitting(Contact):
         inputs: str = "all",
         collect: Sequence[str] = (),
         attempts: int = 3,
+        after: Jobs = (),
+        after_any: Jobs = (),
+        inputs_from: Jobs = (),
+        together: bool = False,
         moved: Moved | None = None,
         scanned: Callable[[trees.Scan], None] | None = None,
     ) -> Submitted:
@@ -69,12 +74,17 @@ class Submitting(Contact):
             inputs: "all", "lazy" or a pattern such as ``INPUT_PATH/{part}/**``.
             collect: patterns of files outside OUTPUT_PATH to bring home.
             attempts: how often a part that fails by itself is tried.
+            after: jobs that have to be done before this one starts: ids, or what was given for them.
+            after_any: jobs that have to have ended in any way before.
+            inputs_from: jobs that have to be done before, whose outputs the parts find under INPUT_PATH/PROCESS_ID.
+            together: start all parts at once, or none.
             moved: told the bytes that were uploaded, as they are.
             scanned: shown the folder's contents before they are uploaded.
 
         Raises:
             BadInput: the folder, parts or process id cannot be used.
             JobExists: the process id is in use.
+            NoSuchJob: it is to follow a job that there is not.
             Unreachable: no master, no store, or (without *parts*) no computing node.
         """
         folder = Path(folder)
@@ -83,7 +93,10 @@ class Submitting(Contact):
             check_parts(parts)
         check_inputs(inputs, self._connection.conf.input_path)
         matcher(tuple(collect), "--collect")
+        inputs_of, any_of = ids_of(inputs_from, "inputs_from"), ids_of(after_any, "after_any")
+        done_of = tuple(dict.fromkeys((*ids_of(after, "after"), *inputs_of)))
         scan = await self.scan(folder)
+        check_inputs_from(scan.manifest, self._connection.conf.input_path, inputs_of)
         await self._check_free(pid)
         if parts is None:
             parts = await self._slots()
@@ -109,11 +122,21 @@ class Submitting(Contact):
             input_path=conf.input_path,
             output_path=conf.output_path,
             attempts=attempts,
+            together=together,
+            after=done_of,
+            after_any=any_of,
+            inputs_from=inputs_of,
             requirements=await asyncio.to_thread(requirements_of, folder),
         )
         check_job(spec)
+        await check_known(spec, lambda other: self._ask("job.status", AboutJob(other), JobStatus))
         up = await self._upload(scan, pid, f"program-{key}", moved)
-        status = await self._ask("job.submit", attrs.evolve(spec, tree=up.digest), JobStatus)
+        try:
+            status = await self._ask("job.submit", attrs.evolve(spec, tree=up.digest), JobStatus)
+        except NoSuchJob:  # cleared during the upload, which nobody would ever use
+            with contextlib.suppress(DiscomputifyError):
+                await (await self._met_store()).clear(pid)
+            raise
         upload = Upload(up.files, up.bytes, up.blobs_sent, up.bytes_sent)
         return Submitted(status, upload, scan.ignored)
 

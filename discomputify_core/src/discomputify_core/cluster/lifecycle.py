@@ -34,6 +34,8 @@ class Cause(enum.Enum):
     GAVE_UP = "gave up"
     #: Somebody stopped its job.
     STOPPED = "stopped"
+    #: It was done, but what it shared with other parts is lost: they start again together.
+    STARTED_OVER = "started over"
 
 
 PART: dict[tuple[PartState, Cause], PartState] = {
@@ -53,8 +55,11 @@ PART: dict[tuple[PartState, Cause], PartState] = {
     (U, Cause.RETURNED): R,
     (U, Cause.GAVE_UP): FAILED,
     (U, Cause.STOPPED): STOPPED,
+    (DONE, Cause.GAVE_UP): FAILED,
+    (DONE, Cause.STARTED_OVER): R,
 }
 
+#: A part that is done may have to run again while its job goes on; once all parts are in these states, none does.
 PART_ENDED = frozenset({DONE, FAILED, STOPPED})
 
 

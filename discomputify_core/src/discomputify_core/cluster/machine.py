@@ -9,14 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from discomputify_core.cluster import names, on_attempts, on_jobs, on_nodes, placement
+from discomputify_core.cluster import (
+    dependencies,
+    gangs,
+    names,
+    on_attempts,
+    on_jobs,
+    on_memory,
+    on_nodes,
+    placement,
+    together,
+)
 from discomputify_core.cluster.state import Job, State
 from discomputify_core.cluster.turn import CUT, LEASE, Settings, Turn
-from discomputify_core.errors import BadInput, NoSuchJob
+from discomputify_core.errors import BadInput
 from discomputify_core.interfaces.scheduler import Scheduler
 from discomputify_core.model import events as ev
 from discomputify_core.model.commands import Command, JobChanged
-from discomputify_core.model.ids import MAX_NAME, AttemptId, ProcessId
+from discomputify_core.model.ids import AttemptId, ProcessId
 from discomputify_core.model.job import JobSpec, id_in_use
 from discomputify_core.model.node import NodeFacts
 
@@ -33,6 +43,10 @@ HANDLERS: Mapping[type, Callable[[Turn, Any], None]] = {
     ev.AttemptStarted: on_attempts.on_attempt_started,
     ev.AttemptProgressed: on_attempts.on_attempt_progressed,
     ev.AttemptEnded: on_attempts.on_attempt_ended,
+    ev.InputsGathered: dependencies.on_inputs_gathered,
+    ev.MemoryUsed: on_memory.on_memory_used,
+    ev.StartOverAsked: on_memory.on_start_over_asked,
+    ev.MemoryTableLost: on_memory.on_memory_table_lost,
     ev.Tick: on_nodes.on_tick,
 }
 
@@ -62,9 +76,11 @@ class Cluster:
 
         Raises:
             JobExists: another job has its process id.
+            NoSuchJob: it is to wait for a job that there is not.
         """
         job = self.state.jobs.get(spec.process_id)
         if job is None:
+            dependencies.check(self.state, spec)
             return True
         if job.spec.key == spec.key:
             return False
@@ -75,13 +91,14 @@ class Cluster:
 
         Raises:
             NoSuchJob: there is none of that id.
-            BadInput: it has not ended.
+            BadInput: it has not ended, or another one that has not depends on it.
         """
         job = self.job(process_id)
         if not job.ended:
             raise BadInput(
                 f"The job '{process_id}' is {job.state.value}; stop it first: discomputify stop {process_id}"
             )
+        dependencies.check_clear(self.state, job)
 
     def check_join(self, facts: NodeFacts, address: str, now: float) -> None:
         """Whether a node may join under its name.
@@ -99,12 +116,7 @@ class Cluster:
         """
         job = self.state.jobs.get(process_id)
         if job is None:
-            known = ", ".join(list(self.state.jobs)[-5:]) or "none"
-            asked = process_id[:MAX_NAME]  # what a peer asks for may be of any length
-            raise NoSuchJob(
-                f"The cluster knows no job '{asked}' (it was cleared, or never submitted here). Latest jobs: {known}.",
-                process_id=asked,
-            )
+            raise dependencies.unknown_job(self.state, process_id)
         return job
 
     def unknown_attempts(self, attempts: Sequence[AttemptId]) -> tuple[AttemptId, ...]:
@@ -116,23 +128,40 @@ class Cluster:
     def handle(self, *batch: ev.Event, now: float) -> tuple[Command, ...]:
         """Take in *batch* at time *now* (seconds that only grow); returns what is to be done about it."""
         turn = self._turn
-        turn.now = now
+        turn.now = self.state.now = now
         for event in batch:
             HANDLERS[type(event)](turn, event)
+            if turn.settled:
+                dependencies.settle(turn)
         if turn.dirty:
             turn.dirty = False
             self._place(turn)
+        for job in turn.telling.values():
+            turn.commands.extend(job.memory.take_over(job.scope, job.parts.total))
+        turn.telling.clear()
         commands = (*turn.commands, *(JobChanged(process_id) for process_id in turn.changed))
         turn.commands.clear()
         turn.changed.clear()
         return commands
 
     def _place(self, turn: Turn) -> None:
-        hungry = self.state.hungry
-        if not hungry:
+        state = self.state
+        if not state.hungry:
             return
-        result = placement.place(self.state, list(hungry.values()), self.policy, turn.now)
-        self.waits = result.waits
+        self.waits = {}
+        held_before = state.held_back
+        for step in gangs.steps(state, turn.now):
+            if step.ways:
+                result = together.place_together(state, step.ways, self.policy, turn.now, step.closed)
+            else:
+                result = placement.place(state, step.jobs, self.policy, turn.now, step.closed)
+            self._start(turn, result)
+        for held, gang in sorted(held_before.items() ^ state.held_back.items()):
+            turn.touch(held)
+            turn.touch(gang)
+
+    def _start(self, turn: Turn, result: placement.Pass) -> None:
+        self.waits.update(result.waits)
         self.faults.extend(fault for fault in result.faults if fault not in self.faults)
         for job, group, node, count in result.placed:
             for part in job.parts.take(group, count):
@@ -140,7 +169,7 @@ class Cluster:
             turn.touch(job.id)
         for job in {id(job): job for job, *_ in result.placed}.values():
             if not self.state.ready(job):
-                hungry.pop(job.id, None)
+                self.state.sated(job)
 
 
 __all__ = ["CUT", "LEASE", "Cluster", "Settings"]

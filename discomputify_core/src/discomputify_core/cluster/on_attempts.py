@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from discomputify_core.cluster.lifecycle import Cause
 from discomputify_core.cluster.parts import Trouble
 from discomputify_core.cluster.state import Attempt, Job, Node
@@ -10,6 +12,7 @@ from discomputify_core.model import events as ev
 from discomputify_core.model.commands import StartPart, StopAttempt
 from discomputify_core.model.ids import AttemptId, NodeName, attempt_id
 from discomputify_core.model.job import AttemptReport, End, Outcome, PartState
+from discomputify_core.model.memory import AGAIN, DONE, GONE, Over
 
 #: Parts of a job that fail on one node, and not elsewhere, before the job avoids it.
 REFUSE_AFTER = 3
@@ -65,14 +68,23 @@ def end(turn: Turn, attempt: Attempt, outcome: Outcome, wall: float) -> None:
     job = turn.state.jobs[attempt.process_id]
     release(turn, attempt)
     note_strays(turn, job, outcome)
+    if outcome.end is End.RETURNED:
+        # It would give back at once whatever it got until it has left.
+        turn.state.nodes[attempt.node].stopping = True
+    if attempt.ends_as is not None:
+        outcome = attrs.evolve(outcome, end=attempt.ends_as, reason=attempt.stopping, memory_lost=True)
     if outcome.end is End.DONE and job.outputs.fits(outcome.manifest):
         commit(turn, job, attempt, outcome, wall)
         return
     if outcome.end is End.RETURNED:
-        # It would give back at once whatever it got until it has left.
-        turn.state.nodes[attempt.node].stopping = True
         again(turn, attempt, Cause.RETURNED, wall)
         return
+    cause = verdict(turn, job, attempt, outcome)
+    reason = outcome.reason or "its outputs came with a digest that cannot be read"
+    if cause is Cause.GAVE_UP and outcome.memory_lost:
+        reason = lost_too_often(job, job.parts.trouble[attempt.part], reason)
+    # Of many parts that start again together only the job's own warning is news.
+    recent = attempt.ends_as is None or cause is Cause.GAVE_UP
     job.keep(
         AttemptReport(
             part=attempt.part,
@@ -81,14 +93,21 @@ def end(turn: Turn, attempt: Attempt, outcome: Outcome, wall: float) -> None:
             node=attempt.node,
             end=outcome.end.value,
             code=outcome.code,
-            reason=outcome.reason or "its outputs came with a digest that cannot be read",
+            reason=reason,
             stderr_tail=outcome.stderr_tail,
             manifest=outcome.manifest,
             started_at=outcome.started_at,
             ended_at=outcome.ended_at or wall,
-        )
+        ),
+        recent=recent,
     )
-    again(turn, attempt, verdict(turn, job, attempt, outcome), wall)
+    again(turn, attempt, cause, wall)
+
+
+def lost_too_often(job: Job, trouble: Trouble, reason: str) -> str:
+    """*reason*, and that the part has no losses left."""
+    times = "once" if trouble.losses == 1 else f"{trouble.losses} times"
+    return f"{reason}; its work was lost {times}, which is more than the {job.spec.lost_attempts} that are made up for"
 
 
 def commit(turn: Turn, job: Job, attempt: Attempt, outcome: Outcome, wall: float) -> None:
@@ -96,6 +115,9 @@ def commit(turn: Turn, job: Job, attempt: Attempt, outcome: Outcome, wall: float
     job.parts.move(attempt.part, Cause.COMMITTED)
     job.outputs.add(attempt.part, attempt.number, attempt.node, outcome.manifest)
     trouble = job.parts.trouble.pop(attempt.part, None)
+    if attempt.memory is not None:  # it is of this generation: those of earlier ones do not count
+        job.memory.note_done(attempt.part, job.parts.total, trouble)
+    turn.tell(job, Over(attempt.part, attempt.number, attempt.id, DONE))
     for name in trouble.failed_on if trouble else ():
         job.mended[name] = job.mended.get(name, 0) + (name != attempt.node)
     if job.failed_on:
@@ -109,7 +131,7 @@ def commit(turn: Turn, job: Job, attempt: Attempt, outcome: Outcome, wall: float
 def verdict(turn: Turn, job: Job, attempt: Attempt, outcome: Outcome) -> Cause:
     """Whether the part is tried again; counts against its budgets."""
     trouble = job.parts.trouble.setdefault(attempt.part, Trouble(attempt.number))
-    if outcome.end is End.LOST:
+    if outcome.end is End.LOST or (outcome.memory_lost and outcome.end is not End.STOPPED):
         trouble.losses += 1
         return Cause.RETRIED if trouble.losses <= job.spec.lost_attempts else Cause.GAVE_UP
     if outcome.end is End.STOPPED:
@@ -129,11 +151,22 @@ def again(turn: Turn, attempt: Attempt, cause: Cause, wall: float) -> None:
     elif cause is not Cause.GAVE_UP:
         trouble = job.parts.trouble.setdefault(attempt.part, Trouble(attempt.number))
         trouble.number = attempt.number + 1
-    job.parts.move(attempt.part, cause)
+    state = job.parts.move(attempt.part, cause)
+    tell_over(turn, job, attempt, state)
     turn.touch(job.id)
     turn.feed(job)
     if not turn.state.ready(job):
         turn.ended_perhaps(job, wall)
+
+
+def tell_over(turn: Turn, job: Job, attempt: Attempt, state: PartState) -> None:
+    """Tell the job's shared memory that the attempt is over, and whether another one of its part may come."""
+    if state is PartState.READY:
+        turn.tell(job, Over(attempt.part, attempt.number, attempt.id, AGAIN))
+        return
+    reports = job.reports.get(attempt.part)
+    reason = reports[-1].reason if state is PartState.FAILED and reports else job.reason
+    turn.tell(job, Over(attempt.part, attempt.number, attempt.id, GONE, reason))
 
 
 def refuse_perhaps(turn: Turn, job: Job, name: NodeName) -> None:
@@ -141,7 +174,7 @@ def refuse_perhaps(turn: Turn, job: Job, name: NodeName) -> None:
     failed = job.failed_on[name]
     if name in job.refused or len(failed) < REFUSE_AFTER:
         return
-    elsewhere = len(job.outputs) - job.outputs.by_node.get(name, 0)
+    elsewhere = job.outputs.count - job.outputs.by_node.get(name, 0)
     alone = not job.outputs.by_node.get(name, 0) and elsewhere > 0
     others = any(n.open and n.name != name and n.name not in job.refused for n in turn.state.nodes.values())
     if others and (alone or job.mended.get(name, 0) >= REFUSE_AFTER):
@@ -183,6 +216,7 @@ def start(turn: Turn, job: Job, part: int, node: Node) -> None:
     number = trouble.number if trouble else 1
     job.parts.move(part, Cause.PLACED)
     attempt = Attempt(attempt_id(job.id, part, number, job.spec.key), job.id, part, number, node.name)
+    attempt.generation = job.generation
     turn.state.attempts[attempt.id] = job.live[attempt.id] = attempt
     node.take(attempt, job.spec.request)
     if node.name not in job.ran_on:
@@ -191,4 +225,4 @@ def start(turn: Turn, job: Job, part: int, node: Node) -> None:
             node.facts.python,
             tuple(packages.get(name, "") for name in job.spec.requirements),
         )
-    turn.commands.append(StartPart(node.name, attempt.id, part, number, job.spec))
+    turn.commands.append(StartPart(node.name, attempt.id, part, number, job.spec, job.generation))

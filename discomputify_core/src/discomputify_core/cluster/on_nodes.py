@@ -99,8 +99,10 @@ def on_node_left(turn: Turn, event: ev.NodeLeft) -> None:
 
 
 def on_tick(turn: Turn, event: ev.Tick) -> None:
-    """Look at leases."""
+    """Look at leases, and whether a gang has waited long enough."""
     now = turn.now
+    if now >= turn.state.look_again:
+        turn.dirty = True
     gap = 0.0 if turn.last_tick is None else now - turn.last_tick
     turn.last_tick = now
     for node in list(turn.state.nodes.values()):

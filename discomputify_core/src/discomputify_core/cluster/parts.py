@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
 
@@ -123,7 +123,11 @@ def _swap(old: int, new: int) -> bytes:
 
 
 class Outputs:
-    """Which attempt's manifest counts for each done part, in the order of commits."""
+    """Which attempt's manifest counts for each done part, in the order of commits.
+
+    Positions never change, since clients page by them: outputs that are taken back leave a gap, and a part that is
+    committed again gets a new position.
+    """
 
     def __init__(self) -> None:
         self._algorithm = ""
@@ -135,8 +139,11 @@ class Outputs:
         self._names: list[NodeName] = []
         self._index: dict[NodeName, int] = {}
         self.by_node: dict[NodeName, int] = {}
+        #: How many parts have outputs that count.
+        self.count = 0
 
     def __len__(self) -> int:
+        """How many positions there are, gaps included."""
         return len(self._parts)
 
     def add(self, part: int, number: int, node: NodeName, manifest: str) -> None:
@@ -153,6 +160,25 @@ class Outputs:
         self._nodes.append(self._index[node])
         self._digests += raw
         self.by_node[node] = self.by_node.get(node, 0) + 1
+        self.count += 1
+
+    def rows(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int, NodeName, str]]:
+        """The commits that count at positions *start* to *stop*, as :meth:`row` gives them."""
+        last = len(self._parts) if stop is None else min(stop, len(self._parts))
+        return (self.row(at) for at in range(start, last) if self._parts[at])
+
+    def take_back(self, parts: Iterable[int]) -> list[tuple[int, int, NodeName, str]]:
+        """The outputs of *parts* do not count any more; returns their commits, in the order in which they were made."""
+        wanted = set(parts)
+        at_once = [at for at, part in enumerate(self._parts) if part in wanted]
+        rows = [self.row(at) for at in at_once]
+        for at, (_, _, node, _) in zip(at_once, rows, strict=True):
+            self._parts[at] = 0  # no part has this number
+            self.by_node[node] -= 1
+            if not self.by_node[node]:
+                del self.by_node[node]
+        self.count -= len(rows)
+        return rows
 
     def fits(self, manifest: str) -> bool:
         """Whether *manifest* is a digest like those of the parts before."""
@@ -164,7 +190,7 @@ class Outputs:
         return bool(raw) and (not self._width or (algorithm, len(raw)) == (self._algorithm, self._width))
 
     def row(self, at: int) -> tuple[int, int, NodeName, str]:
-        """The commit at position *at*: part, attempt number, node, manifest."""
+        """The commit at position *at*: part (0 if it was taken back), attempt number, node, manifest."""
         raw = self._digests[at * self._width : (at + 1) * self._width]
         manifest = f"{self._algorithm}:{raw.hex()}"
         return self._parts[at], self._numbers[at], self._names[self._nodes[at]], manifest

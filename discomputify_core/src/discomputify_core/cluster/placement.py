@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 
 import attrs
 
+from discomputify_core.cluster import capacity
 from discomputify_core.cluster.parts import NOWHERE
 from discomputify_core.cluster.state import Job, Node, State
 from discomputify_core.interfaces.scheduler import Scheduler
@@ -39,15 +40,18 @@ class Pass:
     #: What was wrong with the policy's answer, one sentence each.
     faults: list[str] = attrs.field(factory=list)
 
+    @property
+    def count(self) -> int:
+        """How many parts were placed."""
+        return sum(count for *_, count in self.placed)
+
 
 def offers(state: State, jobs: list[Job]) -> list[Offer]:
     """The ready ranges of *jobs*, with the nodes that each may not use."""
     live = [node for node in state.nodes.values() if node.open]
     found: list[Offer] = []
     for job in jobs:
-        barred = frozenset(job.refused) | frozenset(
-            node.name for node in live if node.facts.cache_limit < job.spec.part_bytes
-        )
+        barred = capacity.barred(job, live)
         for group, count in job.parts.ready_groups():
             ready = Ready(
                 key=len(found),
@@ -57,7 +61,7 @@ def offers(state: State, jobs: list[Job]) -> list[Offer]:
                 request=_asked(job),
                 count=count,
                 part_bytes=job.spec.part_bytes,
-                avoid=barred | group if group and _elsewhere(job, live, barred | group) else barred,
+                avoid=barred | group if group and _elsewhere(state, job, barred | group) else barred,
             )
             found.append(Offer(ready, job, group))
     return found
@@ -89,13 +93,18 @@ def _full(jobs: Collection[Job], limits: Mapping[str, tuple[int, Counter[NodeNam
     return set.intersection(*full)
 
 
-def _elsewhere(job: Job, live: list[Node], avoid: frozenset[NodeName]) -> bool:
-    """Whether a node exists that has not failed the parts and could run them, be it busy now."""
-    return any(node.name not in avoid and node.could_run(job.spec) for node in live)
+def _elsewhere(state: State, job: Job, avoid: frozenset[NodeName]) -> bool:
+    """Whether a node exists that has not failed the parts and could run them, be it busy now.
+
+    Where parts need each other, room that is in use by others of them does not come free before these have run, too.
+    """
+    if job.spec.together:
+        return any(name not in avoid for name in capacity.rooms_at_best(state, job))
+    return any(node.name not in avoid and node.could_run(job.spec) for node in state.nodes.values() if node.open)
 
 
-def view_of(state: State, now: float, jobs: Collection[Job] = ()) -> ClusterView:
-    """The live nodes with room, as a policy sees them when it is to place parts of *jobs*."""
+def view_of(state: State, now: float, jobs: Collection[Job] = (), closed: Collection[NodeName] = ()) -> ClusterView:
+    """The live nodes with room, as a policy sees them when it is to place parts of *jobs*; *closed* are left out."""
     live = state.open_nodes()
     limits = _limits(jobs)
     full = _full(jobs, limits)
@@ -115,32 +124,49 @@ def view_of(state: State, now: float, jobs: Collection[Job] = ()) -> ClusterView
                 held=node.held,
             )
             for node in live
-            if node.free_cpus > 0 and node.name not in full
+            if node.free_cpus > 0 and node.name not in full and node.name not in closed
         ),
         live=len(live),
         now=now,
     )
 
 
-def place(state: State, jobs: list[Job], policy: Scheduler, now: float) -> Pass:
-    """Ask *policy* and check what it says; changes nothing."""
-    result = Pass()
-    view = view_of(state, now, jobs)
+def place(state: State, jobs: list[Job], policy: Scheduler, now: float, closed: frozenset[NodeName] = NOWHERE) -> Pass:
+    """Ask *policy* where parts of *jobs* go, nodes in *closed* left out, and check what it says; changes nothing."""
+    view = view_of(state, now, jobs, closed)
     if not view.nodes:
-        return result
+        return Pass()
     found = offers(state, jobs)
-    if not found:
-        return result
+    return ask(state, found, view, policy, closed) if found else Pass()
+
+
+def ask(
+    state: State,
+    found: list[Offer],
+    view: ClusterView,
+    policy: Scheduler,
+    closed: frozenset[NodeName] = NOWHERE,
+) -> Pass:
+    """What *policy* says to *found*, checked; *closed* are nodes that *view* leaves out."""
+    result = Pass()
     try:
         decision = policy.place(tuple(offer.ready for offer in found), view)
     except Exception as error:  # whatever a policy raises is the policy's fault and must not stop the master
         result.faults.append(f"The policy '{policy.name}' raised {type(error).__name__}: {error}")
         return result
-    _check(state, found, view, decision, policy.name, result)
+    _check(state, found, view, closed, decision, policy.name, result)
     return result
 
 
-def _check(state: State, found: list[Offer], view: ClusterView, decision: object, policy: str, result: Pass) -> None:
+def _check(
+    state: State,
+    found: list[Offer],
+    view: ClusterView,
+    closed: frozenset[NodeName],
+    decision: object,
+    policy: str,
+    result: Pass,
+) -> None:
     if not isinstance(decision, Decision):
         result.faults.append(f"The policy '{policy}' answered {type(decision).__name__}, not a Decision.")
         return
@@ -152,6 +178,8 @@ def _check(state: State, found: list[Offer], view: ClusterView, decision: object
     room: dict[NodeName, tuple[int, int, dict[str, int]]] = {}
     for placement in decision.placements:
         fault = _fault(state, found, placement, left, free, room)
+        if not fault and placement.node in closed:
+            fault = f"chose the node '{placement.node}', which was not offered."
         if fault:
             result.faults.append(f"The policy '{policy}' {fault}")
             continue
@@ -195,4 +223,4 @@ def _fault(
     return ""
 
 
-__all__ = ["NOWHERE", "Offer", "Pass", "offers", "place", "view_of"]
+__all__ = ["NOWHERE", "Offer", "Pass", "ask", "offers", "place", "view_of"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from discomputify_core.cluster.state import Job, Node, State
 from discomputify_core.cluster.why import node_sentence, why_job
 from discomputify_core.errors import BadInput
@@ -9,6 +11,9 @@ from discomputify_core.model.ids import attempt_id
 from discomputify_core.model.job import AttemptReport, JobStatus, PartOutput, PartState
 from discomputify_core.model.message import Outputs
 from discomputify_core.model.node import NodeFacts, NodeLoad, NodeStatus
+
+#: Most dependants of a job that are told.
+DEPENDANTS = 20
 
 
 def job_status(state: State, job: Job) -> JobStatus:
@@ -31,12 +36,21 @@ def job_status(state: State, job: Job) -> JobStatus:
         input_path=job.spec.input_path,
         output_path=job.spec.output_path,
         nodes={str(name): count for name, count in job.outputs.by_node.items()},
+        after=job.spec.after,
+        after_any=job.spec.after_any,
+        inputs_from=job.spec.inputs_from,
+        dependants=tuple(islice(job.dependants, DEPENDANTS)),
+        together=job.spec.together,
+        generation=job.generation,
     )
 
 
 def warnings(job: Job) -> list[str]:
     """What the user should know although it stops nothing."""
     found = []
+    if job.generation:
+        times = "once" if job.generation == 1 else f"{job.generation} times, the last time"
+        found.append(f"all parts that shared memory started again together {times}: {job.started_over}")
     if job.strays:
         names = ", ".join(sorted(job.strays)[:5]) + (", …" if len(job.strays) > 5 else "")
         found.append(
@@ -63,7 +77,7 @@ def warnings(job: Job) -> list[str]:
 def outputs(job: Job, after: int, limit: int) -> Outputs:
     """Committed outputs in the order of their commits, from position *after* on."""
     stop = min(len(job.outputs), after + limit)
-    rows = (job.outputs.row(at) for at in range(max(after, 0), stop))
+    rows = job.outputs.rows(max(after, 0), stop)
     return Outputs(
         outputs=tuple(
             PartOutput(part, number, attempt_id(job.id, part, number, job.spec.key), manifest)

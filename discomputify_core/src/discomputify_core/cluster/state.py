@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterator
 
 import attrs
 
 from discomputify_core.cluster.lifecycle import job_state
+from discomputify_core.cluster.memory import JobMemory
 from discomputify_core.cluster.parts import Outputs, Parts
 from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
-from discomputify_core.model.job import ENDED, AttemptReport, JobSpec, JobState, PartState, Request
+from discomputify_core.model.job import ENDED, AttemptReport, End, JobSpec, JobState, PartState, Request
+from discomputify_core.model.memory import Scope
 from discomputify_core.model.node import NodeFacts, NodeLoad
 from discomputify_core.model.view import fits
 
@@ -31,6 +34,12 @@ class Attempt:
     progress: float = 0.0
     #: Why it was told to stop, "" if it was not.
     stopping: str = ""
+    #: How often its job's parts had started again together when it was placed.
+    generation: int = 0
+    #: Which table of shared memory it uses ("": not known yet); None: it uses none.
+    memory: str | None = None
+    #: As what it ends, whatever its node reports, because its job's parts start again together.
+    ends_as: End | None = None
 
 
 @attrs.define
@@ -111,9 +120,19 @@ class Job:
     version: int = 1
     ended_wall: float | None = None
     #: Whether the store confirmed the program's files.
+    checked: bool = False
+    #: Jobs that it still waits for, and whether they have to be done.
+    pending: dict[ProcessId, bool] = attrs.field(factory=dict)
+    #: Whether the outputs of other jobs are being, or were, put among its inputs.
+    gathering: bool = False
+    #: Whether its parts may be placed: there is nothing left to wait for.
     admitted: bool = False
     #: Why it cannot be admitted yet, or why it ended as it did.
     reason: str = ""
+    #: If it failed because of jobs that it was to follow: what kept the first of them from being done.
+    blame: str = ""
+    #: Jobs that wait or waited for it.
+    dependants: dict[ProcessId, None] = attrs.field(factory=dict)
     stop_asked: str = ""
     live: dict[AttemptId, Attempt] = attrs.field(factory=dict)
     #: Attempts of parts that did not end well, oldest first, by part.
@@ -136,6 +155,11 @@ class Job:
     progress: float = 0.0
     note: str = ""
     late: int = 0
+    #: How often all its parts started again together, and why the last time.
+    generation: int = 0
+    started_over: str = ""
+    #: The shared memory of this generation.
+    memory: JobMemory = attrs.field(factory=JobMemory)
 
     def parts_on_nodes(self) -> Counter[NodeName]:
         """How many parts are placed or run, by node."""
@@ -145,6 +169,11 @@ class Job:
     def id(self) -> ProcessId:
         """The process id."""
         return self.spec.process_id
+
+    @property
+    def scope(self) -> Scope:
+        """Its shared memory, in this generation."""
+        return Scope(self.id, self.spec.key, self.generation)
 
     @property
     def state(self) -> JobState:
@@ -160,10 +189,17 @@ class Job:
         """Live attempts of *part*."""
         return (attempt for attempt in self.live.values() if attempt.part == part)
 
-    def keep(self, report: AttemptReport) -> None:
-        """Remember an attempt that did not end well; only the newest keep their stderr."""
+    def take_tree(self, tree: str, size: int, files: int, part_bytes: int) -> None:
+        """Its program is another tree from now on."""
+        self.spec = attrs.evolve(self.spec, tree=tree, tree_bytes=size, tree_files=files, part_bytes=part_bytes)
+
+    def keep(self, report: AttemptReport, *, recent: bool = True) -> None:
+        """Remember an attempt that did not end well, perhaps as a recent failure; only the newest keep their stderr."""
         self.reports.setdefault(report.part, []).append(report)
-        self.recent.append(report)
+        if recent:
+            self.recent.append(report)
+        if not report.stderr_tail:
+            return
         self.stderr_kept.append((report.part, len(self.reports[report.part]) - 1))
         if len(self.stderr_kept) > STDERR_KEPT:
             part, at = self.stderr_kept.popleft()
@@ -180,6 +216,14 @@ class State:
     attempts: dict[AttemptId, Attempt] = attrs.field(factory=dict)
     #: Jobs with ready parts, in the order in which work should start.
     hungry: dict[ProcessId, Job] = attrs.field(factory=dict)
+    #: Jobs among these whose parts start together, and since when they have ready parts.
+    gangs: dict[ProcessId, float] = attrs.field(factory=dict)
+    #: Jobs that may not use all free room, and for which gang it is kept.
+    held_back: dict[ProcessId, ProcessId] = attrs.field(factory=dict)
+    #: When to place again although nothing has happened: a gang has waited long enough by then.
+    look_again: float = math.inf
+    #: When events were handled the last time.
+    now: float = 0.0
     #: Peers that were refused as nodes: name -> (address, reason, Unix time).
     refused: dict[str, tuple[str, str, float]] = attrs.field(factory=dict)
     orders: int = 0
@@ -189,6 +233,12 @@ class State:
     def open_nodes(self) -> list[Node]:
         """Nodes that can be given work, in cluster order."""
         return sorted((node for node in self.nodes.values() if node.open), key=lambda node: node.order)
+
+    def sated(self, job: Job) -> None:
+        """*job* has no ready parts any more."""
+        self.hungry.pop(job.id, None)
+        self.gangs.pop(job.id, None)
+        self.held_back.pop(job.id, None)
 
     def next_order(self) -> int:
         """A number larger than all before."""

@@ -6,12 +6,15 @@ or told to anybody before the batch is over.
 
 from __future__ import annotations
 
+from collections import deque
+
 import attrs
 
 from discomputify_core.cluster.state import Job, State
 from discomputify_core.model.commands import Command, DropJob
 from discomputify_core.model.ids import ProcessId
 from discomputify_core.model.job import JobState, PartState
+from discomputify_core.model.memory import Over
 
 #: Seconds of silence after which a node is fenced.
 LEASE = 20.0
@@ -41,6 +44,10 @@ class Turn:
     changed: dict[ProcessId, None] = attrs.field(factory=dict)
     #: Whether a placement pass may find something.
     dirty: bool = False
+    #: Jobs whose shared memory is to be told who is over.
+    telling: dict[ProcessId, Job] = attrs.field(factory=dict)
+    #: Jobs that have ended, for which others may wait.
+    settled: deque[Job] = attrs.field(factory=deque)
 
     def touch(self, process_id: ProcessId) -> None:
         """*process_id* looks different now."""
@@ -61,6 +68,8 @@ class Turn:
             return
         self.dirty = True
         hungry = self.state.hungry
+        if job.spec.together:
+            self.state.gangs.setdefault(job.id, self.now)
         if job.id in hungry:
             return
         last = next(reversed(hungry.values())) if hungry else None
@@ -68,9 +77,17 @@ class Turn:
         if last is not None and _turn(last) > _turn(job):
             self.state.hungry = {job.id: job for job in sorted(hungry.values(), key=_turn)}
 
+    def tell(self, job: Job, over: Over) -> None:
+        """Let the job's shared memory know, if it is in use, that an attempt is over."""
+        if job.memory.told:
+            job.memory.over.append(over)
+            self.telling[job.id] = job
+
     def ended_perhaps(self, job: Job, wall: float) -> None:
         """If nothing is left to do, write down how the job ended and let its nodes forget it."""
-        self.state.hungry.pop(job.id, None)
+        if job.id in self.state.gangs:  # others may have been held back for it
+            self.dirty = True
+        self.state.sated(job)
         if not job.ended or job.live or job.ended_wall is not None:
             return
         job.ended_wall = wall
@@ -80,6 +97,9 @@ class Turn:
             job.reason = ""
         for name in job.ran_on:
             self.commands.append(DropJob(name, job.id))
+        job.pending.clear()
+        if job.dependants:
+            self.settled.append(job)
 
 
 def _turn(job: Job) -> tuple[int, int]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from discomputify_core.cluster import gangs
 from discomputify_core.cluster.state import Job, Node, State
+from discomputify_core.cluster.why_together import why_forming, why_held_back, why_joining
+from discomputify_core.cluster.why_waiting import why_not_admitted
 from discomputify_core.model.job import JobSpec, PartState
 from discomputify_core.model.view import fits
 
@@ -36,7 +39,7 @@ def why_job(state: State, job: Job, waits: Mapping[str, str] | None = None) -> s
     if job.stop_asked:
         return f"{job.reason}; {_parts(counts.placed + counts.running)} being ended"
     if not job.admitted:
-        return job.reason or "waiting for the store to confirm that it holds the program's files"
+        return why_not_admitted(state, job)
     placing = _why_not_placed(state, job, (waits or {}).get(job.id, "")) if counts.ready else ""
     return "; ".join(filter(None, (placing, _waiting(job))))
 
@@ -61,18 +64,26 @@ def _why_not_placed(state: State, job: Job, wait: str) -> str:
     usable = [node for node in nodes if not never[node.name] and node.name not in job.refused]
     if not usable:
         return f"{ready}; the nodes that could run them are set aside: " + "; ".join(job.refused.values())
-    if wait:
-        return f"{ready}; {wait}"
+    if gangs.forming(state, job):
+        return why_forming(state, job, _names(usable), wait)
+    busy = wait or _why_busy(job, usable)
+    if gangs.joining(job):
+        return f"{ready}, {why_joining(state, job, _names(usable), busy)}"
+    return f"{ready}; {why_held_back(state, job) or busy}"
+
+
+def _why_busy(job: Job, usable: list[Node]) -> str:
+    """What keeps ready parts of *job* off nodes that could run them."""
     free = [n for n in usable if fits(job.spec.request, n.free_cpus, n.free_memory, n.free_resources)]
     full = _full(job)
     if free and all(node.name in full for node in free):
         most = job.spec.per_node
         others = "no other part" if most == 1 else "fewer parts"
-        return f"{ready}; waiting for a node that runs {others} of it: at most {most} at once on {_names(free)}"
+        return f"waiting for a node that runs {others} of it: at most {most} at once on {_names(free)}"
     if free:
-        return f"{ready} and about to be placed"
+        return "about to be placed"
     lacking = sorted({_lacking(job.spec, node) for node in usable})
-    return f"{ready}; waiting for {' or '.join(lacking)} on {_names(usable)}, in use by running parts"
+    return f"waiting for {' or '.join(lacking)} on {_names(usable)}, in use by running parts"
 
 
 def _full(job: Job) -> set[str]:

@@ -380,7 +380,12 @@ class Link(Caller):
             await asyncio.wait([reader], timeout=DIAL)
             raise
         self._peer = peer
+        reader.add_done_callback(lambda _: self._cut(peer))
         return peer
+
+    def _cut(self, peer: Peer) -> None:
+        if self.on_cut is not None and not self._closing.is_set():
+            self.on_cut(peer.reason)
 
     async def close(self) -> None:
         """See :meth:`Caller.close`."""

@@ -159,7 +159,7 @@ def new_key() -> str:
     return "".join(secrets.choice(letters) for _ in range(KEY_LENGTH))
 
 
-def write_new(path: Path, master: str, store: str, force: bool = False) -> None:
+def write_new(path: Path, master: str, store: str, force: bool = False, memory: str = "") -> None:
     """Write a conf with a fresh key in both keys, readable by its owner alone from the start.
 
     Args:
@@ -167,6 +167,7 @@ def write_new(path: Path, master: str, store: str, force: bool = False) -> None:
         master: MASTER_NODE.
         store: FTP_NODE.
         force: replace a conf that is there.
+        memory: SHARED_MEM, whose service is to run where the master does; "" for none.
 
     Raises:
         BadInput: there is one already, and not *force*.
@@ -182,6 +183,9 @@ def write_new(path: Path, master: str, store: str, force: bool = False) -> None:
         "QUERY_PORT": conf.query_port,
         "COMPUTING_NODES": [],
         "SCHEDULER": conf.scheduler,
+        **(
+            {"SHARED_MEM": memory, "SHARED_MEM_NODE": master, "SHARED_MEM_PORT": conf.shared_mem_port} if memory else {}
+        ),
         "ENCRYPTION_KEY": key,
         "DECRYPTION_KEY": key,
     }

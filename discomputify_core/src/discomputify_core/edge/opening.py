@@ -69,6 +69,13 @@ class Loaded:
         made: SharedMemory = cls(self.conf, self._options(cls, self.conf.shared_mem), service)
         return made
 
+    @property
+    def memory_role(self) -> str:
+        """The role that serves the conf's shared memory; "" where there is none to be started."""
+        if self.conf.shared_mem is None:
+            return ""
+        return select(self.plugins, "shared_mem", self.conf.shared_mem).role
+
     def scheduler(self) -> Scheduler:
         """A new instance of the scheduling policy."""
         cls = self._class("scheduler")

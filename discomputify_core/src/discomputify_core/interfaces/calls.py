@@ -50,6 +50,9 @@ Operations = Mapping[str, Operation]
 class Caller(ABC):
     """Asks one service, over a connection that is made again when it breaks."""
 
+    #: Told why, each time a connection that was in use breaks. Calls under way go on over the next one all the same.
+    on_cut: Callable[[str], None] | None = None
+
     @abstractmethod
     async def call(
         self, operation: str, data: Any = None, body: bytes | bytearray | memoryview = b"", *, timeout: float = 60.0

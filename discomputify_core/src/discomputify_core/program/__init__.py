@@ -1,4 +1,4 @@
-"""What ``main.py`` imports: which part am I, my inputs, my outputs, how far I am.
+"""What ``main.py`` imports: which part am I, my inputs, my outputs, how far I am, what parts share.
 
 ::
 
@@ -15,28 +15,59 @@ it is needed: no attrs, no asyncio, no sockets, no JSON.
 from __future__ import annotations
 
 from discomputify_core.errors import (
+    AttemptOver,
+    BadName,
     BadProgress,
+    BadValue,
     CanNotGoUpInDirectory,
     CanNotOpenFileAtOutputPath,
     FileNotFound,
     FileNotFoundAtInputPath,
+    LockLost,
+    MemoryFull,
+    MemoryLost,
+    NoSharedMemory,
+    NoSuchName,
     NotInAPart,
+    PartGone,
     ProgramError,
+    RoundForgotten,
+    RoundsDiffer,
+    SharedMemoryError,
+    TooLate,
+    WrongKind,
 )
 from discomputify_core.program.files import open_file as open
 from discomputify_core.program.files import open_output
 from discomputify_core.program.here import attempt, part, process_id, total_parts
 from discomputify_core.program.progress import progress
+from discomputify_core.program.sharing import ABSENT, memory
 
 __all__ = [
+    "ABSENT",
+    "AttemptOver",
+    "BadName",
     "BadProgress",
+    "BadValue",
     "CanNotGoUpInDirectory",
     "CanNotOpenFileAtOutputPath",
     "FileNotFound",
     "FileNotFoundAtInputPath",
+    "LockLost",
+    "MemoryFull",
+    "MemoryLost",
+    "NoSharedMemory",
+    "NoSuchName",
     "NotInAPart",
+    "PartGone",
     "ProgramError",
+    "RoundForgotten",
+    "RoundsDiffer",
+    "SharedMemoryError",
+    "TooLate",
+    "WrongKind",
     "attempt",
+    "memory",
     "open",
     "open_output",
     "part",

@@ -1,7 +1,8 @@
 """Talks to the computing node of this part over its local socket. Loaded when first needed.
 
-One connection per question: nothing is shared between threads or inherited by forked children.
-Frames: a length (4 bytes, big-endian) and that many bytes of JSON. ``roles/agent_server.py`` is the other end.
+One connection per question: nothing is shared between threads or inherited by forked children. (Shared memory asks
+too often for that: agent_line.py.) Frames: a length (4 bytes, big-endian) and that many bytes of JSON.
+``roles/node/agent_server.py`` is the other end.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def ask(operation: str, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ask_once(operation: str, data: dict[str, Any]) -> dict[str, Any]:
-    with _connect(REACH) as line:
+    with connect(REACH) as line:
         line.sendall(_request(operation, data, answer=True))
         line.settimeout(SILENCE)
         while True:
@@ -70,11 +71,17 @@ def tell(operation: str, data: dict[str, Any]) -> None:
         OSError: it could not be said quickly.
         NotInAPart: this process is not a part of a job.
     """
-    with _connect(BRIEF) as line:
+    with connect(BRIEF) as line:
         line.sendall(_request(operation, data, answer=False))
 
 
-def _connect(timeout: float) -> socket.socket:
+def connect(timeout: float) -> socket.socket:
+    """A connection to the node, with *timeout* seconds for each step on it.
+
+    Raises:
+        OSError: the node does not take it.
+        NotInAPart: this process is not a part of a job.
+    """
     kind, _, address = variable("AGENT").partition(":")
     if sys.platform != "win32" and kind == "unix":
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -16,17 +16,21 @@ from typing import Any
 import attrs
 
 from discomputify_core.edge import clock
+from discomputify_core.edge.connect import STORE_ROLE
 from discomputify_core.edge.machine import usable_cpus
 from discomputify_core.edge.opening import Loaded, equip
 from discomputify_core.errors import DiscomputifyError, DiskError
-from discomputify_core.model.conf import Conf, Count, Host, Key, Place, Port, Size
+from discomputify_core.model.conf import Conf, Count, Host, Key, Name, Place, Port, Size
+from discomputify_core.plugins.manager import Plugins
 from discomputify_core.roles.node.disk import FolderLock
 from discomputify_core.roles.starting import Role, master_role, node_role, service_role
 
 log = logging.getLogger("discomputify.local")
 
 #: Kinds of plugins that all roles together use.
-NEEDED = ("transport", "store", "scheduler")
+NEEDED = ("transport", "store", "shared_mem", "scheduler")
+#: The shared memory of a cluster without a conf, where it is installed.
+MEMORY = "sharedmem"
 HOST = "127.0.0.1"
 #: How names of temporary folders of embedded clusters begin.
 PREFIX = "discomputify-local-"
@@ -73,11 +77,18 @@ class LocalCluster:
                 f"No temporary folder can be made in '{tempfile.gettempdir()}': {error.strerror}.",
                 path=tempfile.gettempdir(),
             ) from error
-        loaded = equip(self._conf(self._folder), NEEDED, ["ftp_node"])
-        store = service_role(loaded, "ftp_node")
+        conf = self._conf(self._folder)
+        memory = equip(conf).memory_role
+        loaded = equip(conf, NEEDED, [STORE_ROLE, *filter(None, [memory])])
+        store = service_role(loaded, STORE_ROLE)
         self._roles.append(store)
         (first, *_) = await store.start()
         loaded = _at(loaded, ftp_port=Port(first.port), query_port=Port(first.port))
+        if memory:
+            service = service_role(loaded, memory)
+            self._roles.append(service)
+            (first, *_) = await service.start()
+            loaded = _at(loaded, shared_mem_port=Port(first.port))
         master = master_role(loaded)
         self._roles.append(master)
         (address, *_) = await master.start()
@@ -92,7 +103,7 @@ class LocalCluster:
     def _conf(self, folder: Path) -> Conf:
         key = Key(clock.token(16))
         return attrs.evolve(
-            self._like or Conf(),
+            self._like or _bare(),
             encryption_key=key,
             decryption_key=key,
             ftp_node=Host(HOST),
@@ -100,7 +111,9 @@ class LocalCluster:
             master_node=Host(HOST),
             comp_node=None,
             computing_nodes=(),
+            shared_mem_node=Host(HOST),
             ftp_port=Port(0),
+            shared_mem_port=Port(0),
             query_port=Port(0),
             master_port=Port(0),
             ftp_base_path=Place(str(folder / "store")),
@@ -141,6 +154,11 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
         finally:
             lock.release()
+
+
+def _bare() -> Conf:
+    """The settings of a cluster that no conf describes: shared memory where there is some."""
+    return Conf(shared_mem=Name(MEMORY) if Plugins.load().find("shared_mem", MEMORY) else None)
 
 
 def _at(loaded: Loaded, **ports: Port) -> Loaded:

@@ -16,8 +16,8 @@ from discomputify_core.roles.stores import ServiceHost
 
 #: Core's own roles, and the kinds of plugins that each uses.
 CORE_ROLES = {
-    "master_node": ("transport", "store", "scheduler"),
-    "computing_node": ("transport", "store"),
+    "master_node": ("transport", "store", "shared_mem", "scheduler"),
+    "computing_node": ("transport", "store", "shared_mem"),
 }
 #: Kinds that a plugin's service role uses.
 SERVICE_KINDS = ("transport",)
@@ -51,6 +51,7 @@ class _Master(Role):
             observe=observe_with(loaded.plugins),
             plugins=loaded.plugins.versions(loaded.conf),
             old_jobs=OldJobs(loaded.conf.input_path, loaded.conf.output_path, loaded.conf.legacy_parts),
+            memory=self._connection.memory(),
         )
 
         self._connection.transport.on_refused = self._node.refused

@@ -1,4 +1,4 @@
-"""F-40 … F-46: what goes with a job and what stays."""
+"""F-40 … F-47: what goes with a job and what stays."""
 
 from __future__ import annotations
 
@@ -99,3 +99,17 @@ class Clearing(StoreSuite):
             assert 0 < status.free <= status.total
             assert status.version
             assert status.place
+
+    @async_test
+    async def test_f_47_outputs_of_one_job_become_inputs_of_another(self, tmp_path: Path) -> None:
+        """F-47."""
+        async with self.make_store(tmp_path / "store") as store:
+            one, two = blob_of(store, tmp_path / "one", b"one"), blob_of(store, tmp_path / "two", b"two")
+            await committed(store, JOB, "outputs", [one])
+            await committed(store, OTHER, "program", [two])
+            both = manifest_of(one=one, two=two)
+            tree = await within(store.commit(OTHER, "gathered", both))
+            await within(store.clear(JOB))
+            assert await within(store.manifest(OTHER, tree)) == both
+            await within(store.get(OTHER, [at(one, tmp_path / "out")]))
+            assert (tmp_path / "out").read_bytes() == b"one"

@@ -11,22 +11,25 @@ from typing import Any
 import pytest
 
 from discomputify_core.edge import clock
-from discomputify_core.errors import BlobMissing, DiskError, Unreachable
+from discomputify_core.errors import BlobMissing, DiskError, MemoryLost, Unreachable
 from discomputify_core.interfaces.files import Blob
 from discomputify_core.model.files import Entry, Manifest, check_digest
 from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
 from discomputify_core.model.job import End, JobSpec, Outcome
-from discomputify_core.model.message import Progress, Report, Start
+from discomputify_core.model.message import ArrayKept, ArrayWanted, Progress, Report, Start
 from discomputify_core.model.node import NodeFacts
+from discomputify_core.roles.node import arrays, committing
 from discomputify_core.roles.node import attempt as module
-from discomputify_core.roles.node import committing
 from discomputify_core.roles.node.agent_server import AgentServer
+from discomputify_core.roles.node.arrays import Arrays
 from discomputify_core.roles.node.attempt import PartAttempt, Tools
 from discomputify_core.roles.node.cache import BlobCache
 from discomputify_core.roles.node.committing import Commits
+from discomputify_core.roles.node.memory import NodeMemory
 from discomputify_core.roles.node.reports import Reports
 from discomputify_core.roles.runner.runner import Runner
 from discomputify_testkit.confs import make_conf
+from discomputify_testkit.fakes.memory_shared import FakeSharedMemory, FakeTable
 from discomputify_testkit.fakes.memory_store import MemoryContents, MemoryStore, digest_of
 from discomputify_testkit.running import run, until
 
@@ -48,7 +51,16 @@ class Node:
         self.reports = Reports(self._send)
         commits = Commits(self.store, "store:1", self.meet)
         work = folder / "work"
-        self.tools = Tools(facts, work, cache, self.store, self.runner, self.agent, self.reports, commits, make_conf())
+        self.table = FakeSharedMemory(shared=FakeTable())
+        self.arrays = Arrays(NodeName("n1"), folder, self.store, 10_000_000, self.ask_for_array)
+        memory = NodeMemory(self.table, self.arrays)
+        self.tools = Tools(
+            facts, work, cache, self.store, self.runner, self.agent, self.reports, commits, make_conf(), memory
+        )
+
+    async def ask_for_array(self, wanted: ArrayWanted) -> ArrayKept:
+        """There is no other node."""
+        raise MemoryLost("There is no other node.")
 
     async def meet(self, timeout: float) -> None:
         """Reach the store, which is in this process."""
@@ -96,6 +108,8 @@ def making(tmp_path: Path) -> Making:
             await node.runner.close()
             await node.agent.close()
             await node.cache.close()
+            await node.table.close()
+            await node.arrays.close()
 
     return made
 
@@ -474,5 +488,90 @@ program.progress(0.25, "a quarter")
             assert [each for report in node.sent for each in report.started] == ["job.2.1.key"]
             sending.cancel()
             await asyncio.wait([sending])
+
+    run(main())
+
+
+# --- shared memory ------------------------------------------------------------------------------------
+
+WAITS_FOR_MEMORY = """
+from discomputify_core import errors, program
+try:
+    program.memory().get("never", wait=600)
+except errors.MemoryLost as lost:
+    print("lost:", lost, flush=True)
+    {then}
+"""
+
+
+def lose_while_it_waits(making: Making, then: str, *, told: bool) -> tuple[Outcome, dict[str, bytes]]:
+    """What becomes of a program that waits in the memory when that is lost; *told*: its node ends it, too."""
+
+    async def main() -> tuple[Outcome, dict[str, bytes]]:
+        async with making() as node:
+            attempt = await node.attempt(WAITS_FOR_MEMORY.format(then=then))
+            running = asyncio.ensure_future(attempt.run())
+            await until(lambda: node.table.shared.scopes, 20)
+            if told:
+                await attempt.lose_memory("the shared memory is lost: somebody pulled the plug")
+            else:
+                node.table.lose("somebody pulled the plug")
+            outcome = await running
+            return outcome, await node.kept(outcome) if outcome.manifest else {}
+
+    return run(main())
+
+
+@pytest.mark.parametrize(
+    ("then", "told"), [("raise", False), ("raise SystemExit(7)", False), ("import time; time.sleep(600)", True)]
+)
+def test_an_attempt_that_lost_its_memory_is_lost_and_keeps_its_logs(making: Making, then: str, told: bool) -> None:
+    outcome, kept = lose_while_it_waits(making, then, told=told)
+    assert (outcome.end, outcome.memory_lost) == (End.LOST, True)
+    assert "pulled the plug" in outcome.reason
+    assert ("logs/out" in kept) == (not told)
+
+
+def test_one_that_comes_to_a_good_end_without_its_memory_is_done(making: Making) -> None:
+    outcome, _ = lose_while_it_waits(making, "pass", told=False)
+    assert (outcome.end, outcome.memory_lost) == (End.DONE, False)
+
+
+def test_one_that_never_used_the_memory_does_not_care(making: Making) -> None:
+    async def main() -> None:
+        async with making() as node:
+            attempt = await node.attempt(FOREVER)
+            running = asyncio.ensure_future(attempt.run())
+            await until(lambda: attempt.workspace is not None and attempt._launched, 20)
+            await attempt.lose_memory("lost")
+            assert attempt.stopping is None
+            await attempt.stop(End.RETURNED, "its node stops as planned")
+            await attempt.lose_memory("lost")
+            outcome = await running
+            assert (outcome.end, outcome.memory_lost) == (End.RETURNED, False)
+
+    run(main())
+
+
+def test_what_an_attempt_reserved_goes_with_it(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "GRACE", 0.1)
+    program = """
+import pathlib
+from discomputify_core import program
+memory = program.memory()
+memory["kept"] = bytes(2_000_000)
+memory.set("mine", bytes(2_000_000), ephemeral=True)
+assert memory["kept"] == bytes(2_000_000)
+"""
+
+    async def main() -> None:
+        async with making() as node:
+            outcome = await (await node.attempt(program)).run()
+            assert (outcome.end, outcome.stderr_tail) == (End.DONE, "")
+            (job,) = node.arrays._jobs.values()
+            await until(lambda: len(list((job.folder.result()).iterdir())) == 1)
+            assert [use.attempt for report in (node.reports._take(),) for use in report.uses_memory] == [
+                AttemptId("job.2.1.key")
+            ]
 
     run(main())

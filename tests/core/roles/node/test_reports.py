@@ -11,7 +11,7 @@ from discomputify_core.edge.weights import weight
 from discomputify_core.errors import DiscomputifyError, OurBug, PeerBroke, Refused, Unreachable
 from discomputify_core.model.ids import AttemptId
 from discomputify_core.model.job import End, Outcome
-from discomputify_core.model.message import Progress, Report
+from discomputify_core.model.message import Progress, Report, StartOver, UsesMemory
 from discomputify_core.roles.node import reports as module
 from discomputify_core.roles.node.reports import BATCH, REFUSED, Reports
 from discomputify_testkit.running import run
@@ -215,5 +215,69 @@ def test_draining_has_a_deadline() -> None:
             master.open.clear()
             reports.ended(done(1))
             assert not await reports.drained(0.05)
+
+    run(main())
+
+
+def test_what_the_master_hears_of_shared_memory_comes_before_progress_and_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 4)
+    monkeypatch.setattr(module, "FEW", 2)
+
+    async def main() -> None:
+        async with reporting() as (reports, master):
+            master.open.clear()
+            for number in range(10):
+                reports.ended(done(number))
+                reports.progress(Progress(attempt(number), 0.5))
+                reports.start_over(attempt(number), f"reason {number}" * 1000)
+                reports.start_over(attempt(number), "another")
+                reports.uses_memory(attempt(number), "")
+                reports.uses_memory(attempt(number), "table" * 100)
+                reports.started(attempt(number))
+            reports.forget(attempt(9))
+            master.open.set()
+            assert await reports.drained(5)
+            order: list[Any] = [
+                [each for report in master.taken for each in getattr(report, kind)]
+                for kind in ("started", "uses_memory", "start_over", "ended")
+            ]
+            assert order[0] == [attempt(number) for number in range(9)]
+            assert [(use.attempt, len(use.table)) for use in order[1]] == [
+                (attempt(number), 200) for number in range(9)
+            ]
+            assert all(over.reason.startswith("reason") and len(over.reason) == 2000 for over in order[2])
+            assert [over.attempt for over in order[2]] == [outcome.attempt for outcome in order[3]] == order[0]
+            first = {kind: index for index, report in reversed(list(enumerate(master.taken))) for kind in told(report)}
+            last = {kind: index for index, report in enumerate(master.taken) for kind in told(report)}
+            assert last["started"] <= first["start_over"]
+            assert last["start_over"] <= first["ended"]
+
+    run(main())
+
+
+def told(report: Report) -> list[str]:
+    kinds = ("started", "uses_memory", "start_over", "progress", "ended")
+    return [kind for kind in kinds if getattr(report, kind)]
+
+
+def test_a_use_of_memory_that_the_master_cannot_take_stops_nothing_else() -> None:
+    def judge(report: Report) -> DiscomputifyError | None:
+        about = {use.attempt for use in report.uses_memory} | {over.attempt for over in report.start_over}
+        return PeerBroke("no") if attempt(1) in about else None
+
+    async def main() -> None:
+        async with reporting(judge) as (reports, master):
+            for number in range(3):
+                reports.uses_memory(attempt(number), "t")
+                reports.start_over(attempt(number), "gone")
+                reports.ended(done(number))
+            assert await reports.drained(5)
+            assert master.ended == [attempt(number) for number in range(3)]
+            uses = [use for report in master.taken for use in report.uses_memory]
+            overs = [over for report in master.taken for over in report.start_over]
+            assert uses == [UsesMemory(attempt(number), "t") for number in (0, 2)]
+            assert overs == [StartOver(attempt(number), "gone") for number in (0, 2)]
 
     run(main())

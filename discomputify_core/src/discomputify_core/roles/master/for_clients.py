@@ -1,4 +1,4 @@
-"""What clients ask the master: submit, status, watch, outputs, logs, stop, clear, why, nodes."""
+"""What clients ask the master: submit, status, watch, outputs, logs, stop, clear, why, memory, nodes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from discomputify_core.model.message import (
     LogAsked,
     LogPiece,
     MasterInfo,
+    MemoryAsked,
     Nodes,
     NodesAsked,
     OutputsAsked,
@@ -67,6 +68,7 @@ def client_operations(master: MasterNode) -> Operations:
         "job.stop": Operation(desk.stop, changes=True),
         "job.clear": Operation(desk.clear, changes=True),
         "job.why": Operation(desk.why),
+        "job.memory": Operation(desk.memory),
         "nodes": Operation(desk.nodes),
         "master.info": Operation(desk.info),
     }
@@ -169,6 +171,11 @@ class _Desk:
         text = why.why_job(cluster.state, job, cluster.waits) or _running(job)
         warnings = tuple(each[:MAX_TEXT] for each in report.warnings(job)[:MAX_WARNINGS])
         return Reply(to_plain(Sentence(f"{job.id} is {job.state.value}: {text[:MAX_SENTENCE]}", warnings)))
+
+    async def memory(self, asked: Asked) -> Reply:
+        wanted = from_plain(asked.data, MemoryAsked)
+        job = self._master.cluster.job(wanted.process_id)
+        return Reply(to_plain(await self._master.memory.look(job, wanted.name)))
 
     async def nodes(self, asked: Asked) -> Reply:
         wanted = from_plain(asked.data or {}, NodesAsked)

@@ -1,4 +1,4 @@
-"""What computing nodes ask the master: join, beat, report, leave."""
+"""What computing nodes ask the master: join, beat, report, leave, and arrays that other nodes keep."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from discomputify_core.interfaces.calls import Asked, Operation, Operations, Rep
 from discomputify_core.model import events as ev
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.ids import NodeName, check_node_name
-from discomputify_core.model.message import Beat, Join, Joined, Report
+from discomputify_core.model.message import ArrayWanted, Beat, Join, Joined, Report
+from discomputify_core.roles.master import relay
 from discomputify_core.roles.master.desk import NodeDesk
+from discomputify_core.roles.master.memory import MAX_TABLE
 
 if TYPE_CHECKING:
     from discomputify_core.roles.master.master import MasterNode
@@ -23,7 +25,7 @@ log = logging.getLogger("discomputify.master")
 
 #: Seconds between a node's beats.
 BEAT = 2.0
-#: Most characters of what an attempt waits for.
+#: Most characters of what an attempt waits for, or of why its job has to start over.
 MAX_WAITING = 500
 
 
@@ -35,6 +37,7 @@ def node_operations(master: MasterNode) -> Operations:
         "node.beat": Operation(desk.beat),
         "node.report": Operation(desk.report, changes=True),
         "node.leave": Operation(desk.leave),
+        "node.array": Operation(desk.array),
     }
 
 
@@ -80,8 +83,11 @@ class _Desk:
     async def report(self, asked: Asked) -> Reply:
         report = from_plain(asked.data, Report)
         name, wall = self._name(asked), clock.wall()
+        self._master.memory.used(report.uses_memory)
         self._master.flush(
             *(ev.AttemptStarted(name, attempt, wall) for attempt in report.started),
+            *(ev.MemoryUsed(name, use.attempt, use.table[:MAX_TABLE]) for use in report.uses_memory),
+            *(ev.StartOverAsked(name, a.attempt, a.reason[:MAX_WAITING], wall) for a in report.start_over),
             *(
                 ev.AttemptProgressed(
                     name, p.attempt, min(max(p.fraction, 0.0), 1.0), p.note[:200], p.waiting[:MAX_WAITING]
@@ -97,6 +103,11 @@ class _Desk:
         self._master.flush(ev.NodeLeft(name, self._master.desks[name].session))
         log.info("node %s left as planned", name)
         return Reply()
+
+    async def array(self, asked: Asked) -> Reply:
+        wanted = from_plain(asked.data, ArrayWanted)
+        self._name(asked)
+        return Reply(to_plain(await relay.array(self._master, wanted)))
 
     def _name(self, asked: Asked) -> NodeName:
         """The name under which the asking peer joined: a node speaks for itself only."""

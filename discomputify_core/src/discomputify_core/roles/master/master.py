@@ -18,18 +18,22 @@ from discomputify_core.edge.calls import Peer
 from discomputify_core.edge.serving import Server
 from discomputify_core.errors import BadInput, ChannelClosed, DiscomputifyError, NoSuchTree, OurBug, StoreError
 from discomputify_core.interfaces.files import FileStore
+from discomputify_core.interfaces.memory import SharedMemory
 from discomputify_core.interfaces.scheduler import Scheduler
 from discomputify_core.interfaces.transport import Address, Transport
 from discomputify_core.model import events as ev
 from discomputify_core.model.codec import to_plain
 from discomputify_core.model.commands import (
     CheckTree,
+    ClearMemory,
     ClearStore,
     Command,
     DropJob,
+    GatherInputs,
     JobChanged,
     StartPart,
     StopAttempt,
+    TellMemory,
 )
 from discomputify_core.model.files import check_digest
 from discomputify_core.model.ids import NodeName, ProcessId
@@ -38,6 +42,8 @@ from discomputify_core.model.message import Hello, Work
 from discomputify_core.roles.master.desk import NodeDesk, work_for
 from discomputify_core.roles.master.for_clients import client_operations
 from discomputify_core.roles.master.for_nodes import node_operations
+from discomputify_core.roles.master.gathering import Gatherings
+from discomputify_core.roles.master.memory import MemoryDesk
 from discomputify_core.roles.master.observers import Observers
 from discomputify_core.roles.master.old_clients import old_operations
 from discomputify_core.roles.master.old_starting import OldJobs
@@ -62,6 +68,7 @@ class MasterNode:
         observe: called with every batch of events, off this loop.
         plugins: versions of the distributions in use here, for ``doctor``.
         old_jobs: what jobs that old clients (CYPHER/1) start are like.
+        memory: the shared memory's client side, closed with this master; None where the conf names none.
     """
 
     name = "master_node"
@@ -76,6 +83,7 @@ class MasterNode:
         observe: Callable[[Sequence[ev.Event]], None] | None = None,
         plugins: Mapping[str, str] | None = None,
         old_jobs: OldJobs | None = None,
+        memory: SharedMemory | None = None,
     ) -> None:
         self.cluster = Cluster(policy, settings)
         self.plugins = dict(plugins or {})
@@ -83,6 +91,8 @@ class MasterNode:
         self.store_fault = ""
         self.watchers = Watchers()
         self.showings = Showings(self)
+        self.gatherings = Gatherings(self)
+        self.memory = MemoryDesk(self, memory)
         self.desks: dict[NodeName, NodeDesk] = {}
         self._addresses = addresses
         self._observers = Observers(observe) if observe else None
@@ -116,6 +126,7 @@ class MasterNode:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.memory.close()
         if self._observers:
             await asyncio.to_thread(self._observers.close)
 
@@ -162,8 +173,12 @@ class MasterNode:
                 self.watchers.wake(command.process_id)
             elif isinstance(command, CheckTree):
                 self.spawn(self._check_tree(command))
+            elif isinstance(command, GatherInputs):
+                self.gatherings.begin(command.spec)
             elif isinstance(command, ClearStore):
                 self.clear_store(command.process_id)
+            elif isinstance(command, (TellMemory, ClearMemory)):
+                self.memory.carry_out(command)
         for node, orders in work.items():
             desk = self.desks.get(node)
             if desk is not None:  # a node that is away gets its orders when it comes back
@@ -221,6 +236,7 @@ class MasterNode:
     async def _clear_store(self, process_id: ProcessId) -> None:
         try:
             await self.showings.end(process_id)  # what it commits after the clearing would stay for ever
+            await self.gatherings.end(process_id)
             while True:
                 try:
                     await self.store.clear(process_id)

@@ -28,6 +28,7 @@ from discomputify_core.errors import (
 from discomputify_core.interfaces.files import SHOWN
 from discomputify_core.model.files import Entry, Manifest, check_digest
 from discomputify_core.model.ids import ProcessId
+from discomputify_core.model.job import PartState
 
 if TYPE_CHECKING:
     from discomputify_core.roles.master.master import MasterNode
@@ -54,6 +55,8 @@ class _Shown:
     job: Job
     #: So many of its outputs, in the order of their commits, are shown.
     done: int = 0
+    #: How often its parts had started again together when what is shown was last right.
+    generation: int = 0
     #: Why some cannot be shown at all, and what the others wait for; "" for nothing.
     fault: str = ""
     waiting: str = ""
@@ -75,7 +78,7 @@ class Showings:
     def behind(self, job: Job) -> bool:
         """Whether outputs of done parts of *job* are still to be shown."""
         shown = self._of(job)
-        return shown is not None and shown.done < len(job.outputs)
+        return shown is not None and (shown.done < len(job.outputs) or shown.generation != job.generation)
 
     def trouble(self, job: Job) -> str:
         """What keeps outputs of *job* from being shown, in words; "" if nothing does."""
@@ -164,17 +167,30 @@ class Showings:
             await self._insist(shown, "How many parts there are", partial(self._note_total, job))
             shown.waiting = ""
             while self._wanted(shown):
+                if shown.generation != job.generation:
+                    await self._take_back(shown)
                 upto = min(len(job.outputs), shown.done + AT_ONCE)
                 if shown.done == upto:
                     await watchers.wait(job.id, LOOK)
                     continue
-                rows = [job.outputs.row(at) for at in range(shown.done, upto)]
+                rows = list(job.outputs.rows(shown.done, upto))
                 await asyncio.gather(*(self._show(shown, part, digest) for part, _, _, digest in rows))
                 shown.done, shown.waiting = upto, ""
                 watchers.wake(job.id)
         finally:
             if self._jobs.get(job.id) is shown:
                 del self._jobs[job.id]
+
+    async def _take_back(self, shown: _Shown) -> None:
+        """Hide outputs of parts that were done and have to run again."""
+        job, generation = shown.job, shown.job.generation
+        total = job.parts.total
+        for part in range(1, total + 1):
+            if job.parts.state(part) is not PartState.DONE:
+                what = f"That part {part} runs again"
+                await self._insist(shown, what, partial(self._hide, job.id, job, _tree(job.id, part, total)))
+        shown.generation, shown.waiting = generation, ""
+        self._master.watchers.wake(job.id)
 
     async def _show(self, shown: _Shown, part: int, digest: str) -> None:
         await self._insist(shown, f"The outputs of part {part}", partial(self._commit, shown, part, digest))

@@ -1,35 +1,28 @@
 """The local socket through which programs of parts speak to their computing node.
 
-Here: connections, tokens, frames and their limits. What an operation does is the handler's business
-(part_agent.py). A program may be broken or hostile: whatever it sends costs the node bounded memory and time.
-
-Frames: a length (4 bytes, big-endian) and that many bytes of JSON. Request: ``token`` (needed in the first one of a
-connection), ``operation``, ``data``, ``answer`` (whether one is wanted). Answer: ``data`` or ``error``; before it,
-any number of ``{"wait": true}`` while the node works on it. ``program/agent.py`` is the other end.
+Here: the socket, tokens, how many connections there may be. Not here: one connection (agent_line.py), what an
+operation does (part_agent.py). A program may be broken or hostile: whatever it sends costs the node bounded memory
+and time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import shutil
-import struct
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from discomputify_core.edge import clock
-from discomputify_core.errors import DiscomputifyError, OurBug, to_wire
+from discomputify_core.errors import OurBug
 from discomputify_core.model.ids import AttemptId
+from discomputify_core.roles.node.agent_line import Guest, Handler, Line, Room, Times
 
-MAX_FRAME = 64 * 1024
 #: Connections at a time, of all parts together and of one part.
 MAX_CONNECTIONS = 512
 MAX_PER_PART = 64
+#: Bytes of large bodies held at a time, of all parts together.
+MAX_HELD = 128 * 1024 * 1024
 #: Seconds for a new connection to say its token, and for a known one to say more.
 FIRST_WORD = 5.0
 NEXT_WORD = 30.0
@@ -37,26 +30,10 @@ NEXT_WORD = 30.0
 READ_ANSWER = 30.0
 #: Seconds between two "wait" while a handler works.
 WAIT_GAP = 5.0
+#: Most seconds between two looks at who is too slow.
+LOOK_GAP = 1.0
 #: Longest path of a Unix socket that every system takes.
 MAX_SOCKET_PATH = 100
-
-Handler = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
-"""Given an operation and its data, the answer's data. Raises DiscomputifyError to refuse."""
-
-logger = logging.getLogger(__name__)
-
-
-class _Nonsense(Exception):
-    """What came is not a request."""
-
-
-class _Guest:
-    """A part that may connect."""
-
-    def __init__(self, attempt: AttemptId, handler: Handler) -> None:
-        self.attempt = attempt
-        self.handler = handler
-        self.tasks: set[asyncio.Task[None]] = set()
 
 
 class AgentServer:
@@ -64,11 +41,15 @@ class AgentServer:
 
     def __init__(self) -> None:
         self.address = ""
+        self.room = Room(MAX_HELD)
+        self.times = Times(FIRST_WORD, NEXT_WORD, READ_ANSWER, WAIT_GAP)
+        self._gap = min(LOOK_GAP, FIRST_WORD / 4, NEXT_WORD / 4, READ_ANSWER / 4, WAIT_GAP / 4)
         self._server: asyncio.AbstractServer | None = None
         self._folder: Path | None = None
-        self._guests: dict[str, _Guest] = {}
+        self._guests: dict[str, Guest] = {}
         self._tokens: dict[AttemptId, str] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._lines: set[Line] = set()
+        self._look: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def start(self) -> None:
@@ -77,17 +58,19 @@ class AgentServer:
         Raises:
             OSError: neither can be opened.
         """
+        loop = asyncio.get_running_loop()
         if sys.platform != "win32":
             folder = Path(tempfile.mkdtemp(prefix="dcy-"))
             path = folder / "agent"
             if len(str(path).encode()) <= MAX_SOCKET_PATH:
                 self._folder = folder
-                self._server = await asyncio.start_unix_server(self._accept, str(path), limit=MAX_FRAME)
+                self._server = await loop.create_unix_server(lambda: Line(self), str(path))
                 self.address = f"unix:{path}"
                 return
             await asyncio.to_thread(folder.rmdir)
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=MAX_FRAME)
-        self.address = f"tcp:127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        server = await loop.create_server(lambda: Line(self), "127.0.0.1", 0)
+        self._server = server
+        self.address = f"tcp:127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     def register(self, attempt: AttemptId, handler: Handler) -> dict[str, str]:
         """Let a part connect; returns what its program needs in its environment."""
@@ -95,117 +78,69 @@ class AgentServer:
             raise OurBug(f"The attempt {attempt} was registered twice.")
         token = clock.token(16)
         self._tokens[attempt] = token
-        self._guests[token] = _Guest(attempt, handler)
+        self._guests[token] = Guest(attempt, handler)
         return {"DISCOMPUTIFY_AGENT": self.address, "DISCOMPUTIFY_TOKEN": token}
 
     def unregister(self, attempt: AttemptId) -> None:
-        """Close the connections of a part and forget it. No error if it is not known."""
+        """Close the connections of a part, end what it waits for, and forget it. No error if it is not known."""
         token = self._tokens.pop(attempt, None)
         if token is not None:
-            for task in self._guests.pop(token).tasks:
-                task.cancel()
+            _turn_out(self._guests.pop(token))
 
     async def close(self) -> None:
         """Close everything. Idempotent."""
         self._closed = True
         if self._server is not None:
             self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=5.0)
+        tasks = [task for guest in self._guests.values() for task in _turn_out(guest)]
+        for line in self._lines:
+            line.drop()
+        await asyncio.sleep(0)  # connections close in the loop's next turn
+        if tasks:
+            await asyncio.wait(tasks, timeout=5.0)
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         self._guests.clear()
         self._tokens.clear()
         if self._folder is not None:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
             self._folder = None
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._closed or len(self._tasks) >= MAX_CONNECTIONS:
-            writer.transport.abort()  # the program's end tries again
-            return
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
+    # --- what connections ask -----------------------------------------------------------------------
 
-        def over(done: asyncio.Task[None]) -> None:
-            self._tasks.discard(done)
-            writer.transport.abort()  # not close(): that waits for a program that does not read
+    def came(self, line: Line) -> bool:
+        """See :class:`Desk`."""
+        if self._closed or len(self._lines) >= MAX_CONNECTIONS:
+            return False
+        self._lines.add(line)
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(self._gap, self._look_around)
+        return True
 
-        task.add_done_callback(over)
+    def guest(self, token: str, line: Line) -> Guest | None:
+        """See :class:`Desk`."""
+        guest = self._guests.get(token)
+        return None if guest is None or len(guest.lines) >= MAX_PER_PART else guest
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            request = await _request(reader, writer, FIRST_WORD)
-            guest = self._guests.get(str(request.get("token")))
-            task = asyncio.current_task()
-            if guest is None or task is None or len(guest.tasks) >= MAX_PER_PART:
-                return
-            guest.tasks.add(task)
-            task.add_done_callback(guest.tasks.discard)
-            while True:
-                await _handle(guest, request, writer)
-                request = await _request(reader, writer, NEXT_WORD)
-        except (EOFError, OSError, _Nonsense, ValueError, RecursionError):
-            pass  # silent, gone, or nonsense: closing is all the answer there is
+    def left(self, line: Line) -> None:
+        """See :class:`Desk`."""
+        self._lines.discard(line)
 
-
-@contextmanager
-def _deadline(writer: asyncio.StreamWriter, seconds: float) -> Iterator[None]:
-    """Cut the connection if the block takes longer; then what it waits for fails."""
-    # Not asyncio.wait_for: before Python 3.12 it may swallow the cancellation that unregister() sends.
-    alarm = asyncio.get_running_loop().call_later(seconds, writer.transport.abort)
-    try:
-        yield
-    finally:
-        alarm.cancel()
+    def _look_around(self) -> None:
+        """One timer for all connections: a request costs none."""
+        self._look = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for line in list(self._lines):
+            line.look(now)
+        if self._lines and not self._closed:
+            self._look = loop.call_later(self._gap, self._look_around)
 
 
-async def _request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> dict[str, Any]:
-    """The next request.
-
-    Raises:
-        _Nonsense, ValueError, RecursionError: it is not one.
-        EOFError, OSError: it does not come.
-    """
-    with _deadline(writer, seconds):
-        (size,) = struct.unpack(">I", await reader.readexactly(4))
-        if size > MAX_FRAME:
-            raise _Nonsense(f"a frame of {size} bytes")
-        data = await reader.readexactly(size)
-    request = json.loads(data)
-    if not isinstance(request, dict):
-        raise _Nonsense("not an object")
-    return request
-
-
-async def _handle(guest: _Guest, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-    operation, data = request.get("operation"), request.get("data")
-    if not isinstance(operation, str) or not isinstance(data, dict):
-        raise _Nonsense("a request without operation or data")
-    wanted = request.get("answer") is True
-    work = asyncio.ensure_future(_answer(guest, operation, data))
-    try:
-        while not (await asyncio.wait({work}, timeout=WAIT_GAP))[0]:
-            if wanted:
-                await _send(writer, {"wait": True})
-        if wanted:
-            await _send(writer, work.result())
-    finally:
-        work.cancel()
-
-
-async def _answer(guest: _Guest, operation: str, data: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return {"data": await guest.handler(operation, data)}
-    except DiscomputifyError as error:
-        return {"error": to_wire(error)}
-    except Exception:  # a handler's bug must not take the node's other parts with it
-        logger.exception("The operation %r of %s failed by a bug of this node.", operation[:40], guest.attempt)
-        return {"error": to_wire(OurBug("The computing node failed at this by a bug; its log says where."))}
-
-
-async def _send(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
-    frame = json.dumps(answer, default=str).encode()
-    with _deadline(writer, READ_ANSWER):
-        writer.write(struct.pack(">I", len(frame)) + frame)
-        await writer.drain()
+def _turn_out(guest: Guest) -> list[asyncio.Task[None]]:
+    """Close the connections of a part; returns what was worked on, which ends now."""
+    tasks = [task for line in list(guest.lines) if (task := line.drop()) is not None]
+    for task in guest.tasks:
+        task.cancel()
+    return [*tasks, *guest.tasks]

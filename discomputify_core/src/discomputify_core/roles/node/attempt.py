@@ -28,6 +28,7 @@ from discomputify_core.roles.node.committing import Commits
 from discomputify_core.roles.node.diagnose import diagnose
 from discomputify_core.roles.node.environment import command, environment
 from discomputify_core.roles.node.keeping import Kept, keep
+from discomputify_core.roles.node.memory import NodeMemory
 from discomputify_core.roles.node.part_agent import PartAgent
 from discomputify_core.roles.node.part_conf import part_conf
 from discomputify_core.roles.node.reports import Reports, modest
@@ -54,6 +55,8 @@ class Tools:
     reports: Reports
     commits: Commits
     conf: Conf
+    #: None where the conf names no shared memory.
+    memory: NodeMemory | None = None
 
 
 class _Stopped(Exception):
@@ -87,6 +90,7 @@ class PartAttempt:
         self._tools = tools
         self._start = start
         self._manifest = manifest
+        self._memory = None if tools.memory is None else tools.memory.of(spec, start, tools.reports)
         self.indices = indices
         self._preparing: asyncio.Task[tuple[Manifest, Workspace]] | None = None
         self._launched = False
@@ -113,7 +117,10 @@ class PartAttempt:
                 await self._remove(self.workspace)
         if self.stopping is not None and outcome.end is not End.DONE:
             end, reason = self.stopping
-            outcome = attrs.evolve(outcome, end=end, reason=reason)
+            outcome = attrs.evolve(outcome, end=end, reason=reason, memory_lost=end is End.LOST)
+        elif self._memory is not None and self._memory.lost and outcome.end in (End.EXIT, End.SIGNAL):
+            # Whatever the program made of it.
+            outcome = attrs.evolve(outcome, end=End.LOST, reason=self._memory.lost, memory_lost=True)
         if not outcome.started_at:
             outcome = attrs.evolve(outcome, started_at=began, ended_at=clock.wall())
         return modest(outcome)
@@ -126,6 +133,11 @@ class PartAttempt:
             self._preparing.cancel()  # inputs may take minutes to come
         if self._launched:
             await self._tools.runner.stop(self.id)
+
+    async def lose_memory(self, reason: str) -> None:
+        """What the shared memory held is lost: end the program if it has used it."""
+        if self._memory is not None and self._memory.used:
+            await self.stop(End.LOST, reason)
 
     async def _remove(self, workspace: Workspace) -> None:
         try:
@@ -141,12 +153,15 @@ class PartAttempt:
     async def _run(self) -> Outcome:
         tools = self._tools
         manifest, workspace = await self._prepared()
-        agent = PartAgent(workspace, self.spec, manifest, tools.cache, tools.store, self._on_progress)
+        memory = self._memory
+        agent = PartAgent(workspace, self.spec, manifest, tools.cache, tools.store, self._on_progress, memory)
         try:
             told = tools.agent.register(self.id, agent.handle)
             ended = await self._program(workspace, told)
         finally:
             tools.agent.unregister(self.id)
+            if memory is not None:
+                memory.ended()
         return await self._finish(workspace, ended)
 
     async def _prepared(self) -> tuple[Manifest, Workspace]:

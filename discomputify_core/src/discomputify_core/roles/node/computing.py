@@ -13,25 +13,40 @@ from pathlib import Path
 from discomputify_core.edge import clock
 from discomputify_core.edge.calls import Peer
 from discomputify_core.edge.connect import Connection, hello, master_address, store_addresses
+from discomputify_core.edge.deadline import within
 from discomputify_core.edge.machine import memory, owner, usable_cpus
 from discomputify_core.edge.names import node_name, this_machine
 from discomputify_core.edge.opening import Loaded
 from discomputify_core.edge.places import default_cache_limit, made_default_folder
-from discomputify_core.errors import BadInput, DiscomputifyError, NameTaken, Refused, Unreachable
+from discomputify_core.errors import BadInput, DiscomputifyError, MemoryLost, NameTaken, Refused, Unreachable
 from discomputify_core.interfaces.calls import Asked, Operation, Reply
+from discomputify_core.interfaces.files import FileStore
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.files import Manifest, check_digest
 from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
 from discomputify_core.model.job import End, JobSpec, Outcome
-from discomputify_core.model.message import Beat, Join, Joined, LogPiece, Report, Start, Work
+from discomputify_core.model.message import (
+    ArrayKept,
+    ArrayWanted,
+    Beat,
+    Join,
+    Joined,
+    LogPiece,
+    Report,
+    Start,
+    Work,
+)
+from discomputify_core.roles.node import arrays_folder
 from discomputify_core.roles.node import facts as node_facts
 from discomputify_core.roles.node.agent_server import AgentServer
+from discomputify_core.roles.node.arrays import Arrays
 from discomputify_core.roles.node.attempt import PartAttempt, Tools
 from discomputify_core.roles.node.cache import BlobCache
 from discomputify_core.roles.node.committing import Commits
 from discomputify_core.roles.node.disk import FolderLock
 from discomputify_core.roles.node.indices import Indices
 from discomputify_core.roles.node.load import LoadMeter
+from discomputify_core.roles.node.memory import NodeMemory
 from discomputify_core.roles.node.reports import Reports
 from discomputify_core.roles.node.workspace import sweep
 from discomputify_core.roles.runner.runner import Runner
@@ -48,6 +63,8 @@ TELL = 60.0
 PLANNED = 5.0
 #: Seconds for everything else to end after that.
 TIDY = 15.0
+#: Seconds for an array of another node to come into the store.
+BRING = 150.0
 #: Shortest and longest time between two beats, whatever the master says.
 BEATS = (0.2, 5.0)
 #: Most jobs whose held bytes a beat tells, those that hold most.
@@ -74,11 +91,17 @@ class ComputingNode:
         self.node = node_name(conf, this_machine(), name)
         self._connection = Connection(loaded, hello("computing_node", self.node))
         self._link = self._connection.master(
-            operations={"node.work": Operation(self._work), "node.log": Operation(self._log)}, greet=self._join
+            operations={
+                "node.work": Operation(self._work),
+                "node.log": Operation(self._log),
+                "node.array": Operation(self._array),
+            },
+            greet=self._join,
         )
         self._reports = Reports(self._tell)
         self._runner = Runner()
         self._agent = AgentServer()
+        self._memory: NodeMemory | None = None
         self._tools: Tools | None = None
         self._lock: FolderLock | None = None
         self._cache: BlobCache | None = None
@@ -138,7 +161,17 @@ class ComputingNode:
         await self._agent.start()
         store = self._connection.store()
         commits = Commits(store, str(store_addresses(conf)[0]), self._connection.meet_store)
-        return Tools(facts, work, cache, store, self._runner, self._agent, self._reports, commits, self._loaded.conf)
+        self._memory = await self._shared_memory(work, store)
+        return Tools(facts, work, cache, store, self._runner, self._agent, self._reports, commits, conf, self._memory)
+
+    async def _shared_memory(self, work: Path, store: FileStore) -> NodeMemory | None:
+        plugin = self._connection.memory()
+        if plugin is None:
+            return None
+        plugin.on_lost = self._memory_lost
+        await asyncio.to_thread(arrays_folder.sweep)
+        limit = int(self._loaded.conf.shared_arrays_limit or 0) or await asyncio.to_thread(memory) // 4
+        return NodeMemory(plugin, Arrays(self.node, work, store, limit, self._ask_for_array))
 
     async def joined(self, timeout: float | None = None) -> None:
         """Wait until the master accepted this node.
@@ -186,6 +219,7 @@ class ComputingNode:
         if ending:
             await asyncio.wait(ending, timeout=TIDY)  # a thread that removes a folder cannot be cancelled
         self._manifests.clear()
+        await self._close_memory()
         await self._connection.close()
         await self._runner.close()
         await self._agent.close()
@@ -196,6 +230,16 @@ class ComputingNode:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    async def _close_memory(self) -> None:
+        if self._memory is None:
+            return
+        shared, self._memory = self._memory, None
+        try:
+            await within(TIDY, shared.plugin.close())
+        except Exception as error:  # whatever a plugin does, the rest is tidied up
+            log.warning("the shared memory could not be closed: %s", error)
+        await shared.arrays.close()
 
     # --- the master ---------------------------------------------------------------------------------
 
@@ -240,6 +284,8 @@ class ComputingNode:
         needed = {attempt.spec.process_id for attempt in self._attempts.values()}
         for process_id in [each for each in self._specs if each not in needed]:
             self._forget(process_id)
+            if self._memory is not None:  # other nodes may still need what is kept here
+                self._memory.arrays.doubt(process_id)
         attempts = tuple(dict.fromkeys((*self._attempts, *self._reports.unsent)))
         reply = await peer.call("node.join", to_plain(Join(self._tools.facts, attempts)), timeout=REACH)
         joined = from_plain(reply.data, Joined)
@@ -274,7 +320,7 @@ class ComputingNode:
         for spec in work.jobs:
             known = self._specs.get(spec.process_id)
             if known is not None and known.key != spec.key:  # another job of that name
-                self._forget(spec.process_id)
+                self._drop(spec.process_id)
             self._specs[spec.process_id] = spec
         for start in work.start:
             self._start(start)
@@ -283,7 +329,7 @@ class ComputingNode:
             if running is not None:
                 self._spawn(running.stop(End.STOPPED, reason))
         for process_id in work.drop:
-            self._forget(process_id)
+            self._drop(process_id)
         return Reply()
 
     def _start(self, start: Start) -> None:
@@ -302,6 +348,12 @@ class ComputingNode:
             self._attempting.add(task)
             task.add_done_callback(self._attempting.discard)
 
+    def _drop(self, process_id: ProcessId) -> None:
+        """The job is over."""
+        self._forget(process_id)
+        if self._memory is not None:
+            self._memory.arrays.drop(process_id)
+
     def _forget(self, process_id: ProcessId) -> None:
         self._specs.pop(process_id, None)
         manifest = self._manifests.pop(process_id, None)
@@ -309,6 +361,23 @@ class ComputingNode:
             manifest.cancel()
         if self._tools is not None:
             self._tools.cache.drop(process_id)
+
+    async def _array(self, asked: Asked) -> Reply:
+        wanted = from_plain(asked.data, ArrayWanted)
+        if self._memory is None:
+            raise MemoryLost(f"The computing node '{self.node}' has no shared memory.", why="which has none any more")
+        return Reply(to_plain(await self._memory.arrays.share(wanted)))
+
+    async def _ask_for_array(self, wanted: ArrayWanted) -> ArrayKept:
+        """Another node's array, in the store; nodes have no ways to each other but through their master."""
+        reply = await self._link.call("node.array", to_plain(wanted), timeout=BRING)
+        return from_plain(reply.data, ArrayKept)
+
+    def _memory_lost(self, reason: str) -> None:
+        """All that the shared memory held is lost: parts that used it cannot go on."""
+        log.error("what the shared memory held is lost: %s", reason)
+        for attempt in self._attempts.values():
+            self._spawn(attempt.lose_memory(reason))
 
     async def _attempt(self, attempt: PartAttempt) -> None:
         try:

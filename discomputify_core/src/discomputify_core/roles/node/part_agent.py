@@ -1,4 +1,4 @@
-"""What a part may ask of its computing node: an input that has not been fetched yet, and to be heard.
+"""What a part may ask of its computing node: an input that has not been fetched yet, to be heard, shared memory.
 
 The program never sees the store, the cluster key, or another job's files: the node asks on its behalf.
 """
@@ -11,14 +11,21 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
-from discomputify_core.errors import BadInput, BlobDamaged, BlobMissing
+from discomputify_core.errors import BadInput, BlobDamaged, BlobMissing, NoSharedMemory
 from discomputify_core.interfaces.files import FileStore
 from discomputify_core.model.files import Entry, Manifest
 from discomputify_core.model.job import JobSpec
+from discomputify_core.roles.node.agent_line import Body
 from discomputify_core.roles.node.cache import BlobCache
+from discomputify_core.roles.node.memory import PartMemory
 from discomputify_core.roles.node.workspace import TRIES, Workspace
 
 MAX_NOTE = 200
+NO_MEMORY = (
+    "This cluster has no shared memory: the conf of this part's computing node has no SHARED_MEM. Install "
+    'discomputify-sharedmem on every machine (pip install discomputify-sharedmem), set "SHARED_MEM": "sharedmem" in '
+    "the conf, and start the roles again, with shared_mem_node among them."
+)
 
 OnProgress = Callable[[float, str], None]
 
@@ -31,6 +38,7 @@ class PartAgent:
         cache, store: where inputs come from.
         on_progress: told each fraction (0 to 1) and note, a few times per second at most unless the program
             is hostile.
+        memory: the attempt's use of shared memory; None where the conf names none.
     """
 
     def __init__(
@@ -41,6 +49,7 @@ class PartAgent:
         cache: BlobCache,
         store: FileStore,
         on_progress: OnProgress,
+        memory: PartMemory | None = None,
     ) -> None:
         self._workspace = workspace
         self._spec = spec
@@ -48,20 +57,28 @@ class PartAgent:
         self._cache = cache
         self._store = store
         self._on_progress = on_progress
+        self._memory = memory
         self._opening: dict[str, asyncio.Lock] = {}
 
-    async def handle(self, operation: str, data: dict[str, Any]) -> dict[str, Any]:
+    async def handle(self, operation: str, data: dict[str, Any], body: Body = b"") -> tuple[dict[str, Any], Body]:
         """Answer one request.
 
         Raises:
             BadInput: the request is not one that a part can make.
             DiskError, StoreError, Unreachable: the input cannot be fetched.
+            SharedMemoryError, Unreachable: as :meth:`PartMemory.handle`.
         """
+        if operation == "memory":
+            if self._memory is None:
+                raise NoSharedMemory(NO_MEMORY)
+            return await self._memory.handle(data, body)
+        if body:
+            raise BadInput(f"Nothing can be sent along with {operation[:40]!r}.")
         if operation == "open":
-            return {"found": await self._open(data.get("path"))}
+            return {"found": await self._open(data.get("path"))}, b""
         if operation == "progress":
             self._progress(data.get("fraction"), data.get("note", ""))
-            return {}
+            return {}, b""
         raise BadInput(f"A part cannot ask its node for {operation[:40]!r}.")
 
     def _progress(self, fraction: object, note: object) -> None:

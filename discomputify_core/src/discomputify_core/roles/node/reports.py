@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
 
 import attrs
 
@@ -17,16 +18,22 @@ from discomputify_core.edge.weights import batches
 from discomputify_core.errors import ChannelClosed, DiscomputifyError, Refused, Unreachable
 from discomputify_core.model.ids import AttemptId
 from discomputify_core.model.job import End, Outcome
-from discomputify_core.model.message import Progress, Report
+from discomputify_core.model.message import Progress, Report, StartOver, UsesMemory
 
 log = logging.getLogger("discomputify.node")
 
+T = TypeVar("T")
+
 #: Most things of each kind in one message.
 BATCH = 256
+#: Most jobs in one message that have to start over.
+FEW = 16
 #: Seconds between two tries to hand over what did not arrive.
 AGAIN = 1.0
 #: Most characters of a sentence, and of the end of stderr; all of stderr is kept with the outputs.
 MAX_REASON, MAX_TAIL = 2000, 4000
+#: Most characters of the name of a table of shared memory.
+MAX_TABLE = 200
 #: Most paths of stray files, and characters of each.
 MAX_STRAYS, MAX_PATH = 20, 1024
 
@@ -43,6 +50,8 @@ class Reports:
     def __init__(self, send: Callable[[Report], Awaitable[None]]) -> None:
         self._send = send
         self._started: list[AttemptId] = []
+        self._uses_memory: dict[AttemptId, UsesMemory] = {}
+        self._start_over: dict[AttemptId, StartOver] = {}
         self._progress: dict[AttemptId, Progress] = {}
         self._ended: dict[AttemptId, Outcome] = {}
         self._something = asyncio.Event()
@@ -57,6 +66,16 @@ class Reports:
     def started(self, attempt: AttemptId) -> None:
         """A part's program runs."""
         self._started.append(attempt)
+        self._wake()
+
+    def uses_memory(self, attempt: AttemptId, table: str) -> None:
+        """A part uses shared memory, in *table* as far as is known; the newest word counts."""
+        self._uses_memory[attempt] = UsesMemory(attempt, _text(table, MAX_TABLE))
+        self._wake()
+
+    def start_over(self, attempt: AttemptId, reason: str) -> None:
+        """What a part needs of shared memory is gone; the first reason counts."""
+        self._start_over.setdefault(attempt, StartOver(attempt, _text(reason, MAX_REASON)))
         self._wake()
 
     def progress(self, progress: Progress) -> None:
@@ -75,6 +94,8 @@ class Reports:
         """The master does not want to hear of *attempt* any more."""
         self._ended.pop(attempt, None)
         self._progress.pop(attempt, None)
+        self._uses_memory.pop(attempt, None)
+        self._start_over.pop(attempt, None)
         self._started = [each for each in self._started if each != attempt]
 
     def _wake(self) -> None:
@@ -91,19 +112,24 @@ class Reports:
                 await self._hand_over(report)
             for outcome in report.ended:
                 self._ended.pop(outcome.attempt, None)
-            if self._ended or self._started or self._progress:
+            if self._ended or self._progress or self._earlier:
                 self._something.set()
             else:
                 self._empty.set()
 
+    @property
+    def _earlier(self) -> bool:
+        """Whether there is something that has to be known before progress and ends are."""
+        return bool(self._started or self._uses_memory or self._start_over)
+
     def _take(self) -> Report:
         started, self._started = self._started[:BATCH], self._started[BATCH:]
-        newest = dict(list(self._progress.items())[:BATCH])
-        for attempt in newest:
-            del self._progress[attempt]
-        # Starts before ends: those that did not fit come with the next report.
-        ended = () if self._started else next(batches(list(self._ended.values())[:BATCH]), ())
-        return Report(started=tuple(started), progress=tuple(newest.values()), ended=tuple(ended))
+        uses = () if self._started else _first(self._uses_memory)
+        over = () if self._started or self._uses_memory else _first(self._start_over, FEW)
+        newest = _first(self._progress)
+        # The rest before ends: what did not fit comes with the next report.
+        ended = () if self._earlier else next(batches(list(self._ended.values())[:BATCH]), ())
+        return Report(tuple(started), uses, over, newest, tuple(ended))
 
     async def _hand_over(self, report: Report) -> None:
         """Send until it has arrived. What the master cannot take comes in pieces, so that one stops nothing else."""
@@ -132,9 +158,18 @@ class Reports:
         return True
 
 
+def _first(waiting: dict[AttemptId, T], most: int = BATCH) -> tuple[T, ...]:
+    """The first things that wait, which do not wait any more."""
+    return tuple(waiting.pop(attempt) for attempt in list(waiting)[:most])
+
+
 def _pieces(report: Report) -> Iterator[Report]:
     for attempt in report.started:
         yield Report(started=(attempt,))
+    for uses in report.uses_memory:
+        yield Report(uses_memory=(uses,))
+    for over in report.start_over:
+        yield Report(start_over=(over,))
     for progress in report.progress:
         yield Report(progress=(progress,))
     for outcome in report.ended:
