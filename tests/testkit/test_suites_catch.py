@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -107,6 +108,28 @@ def test_a_forgetful_policy_is_caught() -> None:
 
     with pytest.raises(AssertionError):
         clause_of(Suite(), "test_s_10")()
+
+
+def test_a_policy_that_shares_what_it_keeps_with_its_copies_is_caught() -> None:
+    class Turns(Fifo):
+        def __init__(self) -> None:
+            super().__init__()
+            self.turns: list[int] = []
+
+        def __deepcopy__(self, memo: object) -> Scheduler:
+            return copy.copy(self)
+
+        def place(self, ready: Sequence[Ready], view: ClusterView) -> Decision:
+            self.turns.append(1)
+            return super().place(ready, attrs.evolve(view, nodes=view.nodes[:: 1 if len(self.turns) % 3 else -1]))
+
+    class Suite(SchedulerConformance):
+        def make_scheduler(self) -> Scheduler:
+            return Turns()
+
+    clause_of(Suite(), "test_s_10")()
+    with pytest.raises(AssertionError):
+        clause_of(Suite(), "test_s_16")()
 
 
 class Spoilt(memory_transport.MemoryChannel):

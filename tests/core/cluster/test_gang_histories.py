@@ -18,7 +18,6 @@ from discomputify_sched_roundrobin.policy import RoundRobin
 
 from .test_histories import DIGEST, Histories
 
-
 POLICIES: list[type[Scheduler]] = [Fifo, RoundRobin, LeastLoad]
 
 
@@ -36,8 +35,8 @@ class Gathering(Histories):
         for job in self.cluster.state.jobs.values():
             if job.spec.together and job.live and job.live.keys() <= started.keys():
                 assert not self.cluster.state.ready(job), f"{job.id} was started in part"
-        for attempt, command in started.items():
-            self.running[command.node][attempt] = command
+        for attempt, start in started.items():
+            self.running[start.node][attempt] = start
         for command in commands:
             if isinstance(command, StopAttempt) and command.attempt in self.running[command.node]:
                 self.running[command.node].pop(command.attempt)

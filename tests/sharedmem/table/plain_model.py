@@ -406,9 +406,10 @@ class PlainModel:
         if over.part in self.gone():
             for waiter in list(self.waiters):
                 command = waiter.command
-                if isinstance(command, Meet) and over.part not in self.open[self.key(command)]:
-                    if command.kind != BROADCAST or command.root == over.part:
-                        self.wake(waiter, PartGone("", part=[over.part]))
+                if not isinstance(command, Meet) or over.part in self.open[self.key(command)]:
+                    continue
+                if command.kind != BROADCAST or command.root == over.part:
+                    self.wake(waiter, PartGone("", part=[over.part]))
         self.trim()
 
     def free(self, part: int, now: float) -> None:

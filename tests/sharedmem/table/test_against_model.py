@@ -150,7 +150,7 @@ class Pair:
             self.model.put_back(name, value, self.now)
 
     def check(self) -> None:
-        woken = dict(self.table.woken())
+        woken: dict[Any, Any] = dict(self.table.woken())
         assert woken.keys() == self.model.woken.keys()
         for ticket, outcome in woken.items():
             same(outcome, self.model.woken[ticket])

@@ -168,9 +168,9 @@ def test_what_nobody_asks_about_is_freed_and_that_is_said() -> None:
     rig.now = 250.0
     rig.table.tick(rig.now)
     assert rig.do(1, Get("a")) is not None
-    rig.now = 400.0
+    rig.now = 340.0
     assert rig.table.look(SCOPE, "", rig.now).count == 1
-    rig.now = 501.0
+    rig.now = 441.0
     assert rig.table.look(SCOPE, "", rig.now).count == 0
     with pytest.raises(MemoryLost, match="Nobody used the shared memory of 'job' for long"):
         rig.do(1, Get("a"))

@@ -91,7 +91,6 @@ class Peer(Caller):
         self._answers = answers
         self._ids = ids
         self._waiting: dict[RequestId, asyncio.Future[Message]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._held = 0
         self._room = asyncio.Event()
         self._room.set()
@@ -117,11 +116,16 @@ class Peer(Caller):
         """
         if self.closed.is_set():
             raise ChannelClosed(f"The connection to {self.channel.address} is closed.", reason=self.reason)
-        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Message] = loop.create_future()
         self._waiting[request] = future
+        # Not within(): a task for each call would cost more than most calls do.
+        alarm = loop.call_later(timeout, _ring, future)
         try:
             message = Message(operation, data, body, request, self._ids.settled)
-            answer = await within(timeout, self._exchange(message, future))
+            if not self.channel.send_now(message):
+                await within(timeout, self.channel.send(message))
+            answer = await future
         except asyncio.TimeoutError:
             raise Unreachable(
                 f"{self.channel.peer.role} at {self.channel.address} did not answer '{operation}' "
@@ -129,12 +133,11 @@ class Peer(Caller):
                 address=self.channel.address,
             ) from None
         finally:
+            alarm.cancel()
             self._waiting.pop(request, None)
+            if future.done() and not future.cancelled():
+                future.exception()  # nobody looks at it any more where sending failed
         return _result(answer)
-
-    async def _exchange(self, message: Message, future: asyncio.Future[Message]) -> Message:
-        await self.channel.send(message)
-        return await future
 
     async def push(self, operation: str, data: Any = None, body: Body = b"") -> None:
         """Send a message that wants no answer. Pushes are handled in order, one at a time.
@@ -142,7 +145,11 @@ class Peer(Caller):
         Raises:
             ChannelClosed: the channel is gone.
         """
-        await self.channel.send(Message(operation, data, body))
+        await self._send(Message(operation, data, body))
+
+    async def _send(self, message: Message) -> None:
+        if not self.channel.send_now(message):
+            await self.channel.send(message)
 
     async def serve(self) -> None:
         """Read the channel until it closes; answer what is asked."""
@@ -185,15 +192,13 @@ class Peer(Caller):
         self._held += len(message.body) + EACH
         if self._held >= MAX_HELD:
             self._room.clear()
-        task = asyncio.get_running_loop().create_task(self._answer(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._answers.working(asyncio.get_running_loop().create_task(self._answer(message)))
 
     async def _answer(self, message: Message) -> None:
         try:
             answer = await self._remembered(message)
             try:
-                await self.channel.send(answer)
+                await self._send(answer)
             except OurBug as bug:  # too big, or not plain: the one who asked is told, and does not wait in vain
                 log.exception("the answer to '%s' cannot be sent", message.operation)
                 await self.channel.send(Message(ANSWER, {"error": to_wire(bug)}, b"", message.request))
@@ -212,17 +217,16 @@ class Peer(Caller):
             known = self._answers.find(request, message.settled, clock.now())
         except Refused as refused:
             return Message(ANSWER, {"error": to_wire(refused)}, b"", request)
-        if known is None:
-            known = self._answers.begin(request)
-            # A task of its own: what has begun is finished and remembered even if this channel closes meanwhile.
-            self._answers.working(asyncio.ensure_future(self._do_and_keep(message, request, known)))
-        return await asyncio.shield(known)
-
-    async def _do_and_keep(self, message: Message, request: RequestId, known: asyncio.Future[Message]) -> None:
+        if known is not None:
+            return await asyncio.shield(known)
+        known = self._answers.begin(request)
         try:
-            self._answers.finish(request, known, await self._work_out(message))
+            # This task ends by itself alone: what has begun is finished and remembered even if the channel closes.
+            answer = await self._work_out(message)
+            self._answers.finish(request, known, answer)
         finally:
             known.cancel()  # without effect on one that has its answer
+        return answer
 
     async def _work_out(self, message: Message) -> Message:
         log.debug("%s asks %s", self.channel.peer.role, message.operation)
@@ -244,6 +248,11 @@ class Peer(Caller):
         """Close the channel."""
         self._end("closed by this side")
         await self.channel.close()
+
+
+def _ring(future: asyncio.Future[Message]) -> None:
+    if not future.done():
+        future.set_exception(asyncio.TimeoutError())
 
 
 def _result(answer: Message) -> Reply:

@@ -29,7 +29,7 @@ from discomputify_core.plugins.manager import Plugins
 from discomputify_core.plugins.selection import require, select
 
 #: Kinds of which the conf selects one class.
-ALL_KINDS = ("transport", "store", "shared_mem", "scheduler")
+ALL_KINDS = ("transport", "store", "scheduler", "shared_mem")
 
 
 @attrs.frozen

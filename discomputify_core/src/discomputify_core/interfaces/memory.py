@@ -1,4 +1,4 @@
-"""The promise of a shared-memory plugin, seen from those who use it: computing nodes on behalf of parts, and the master."""
+"""The promise of a shared-memory plugin, seen from who uses it: computing nodes on behalf of parts, and the master."""
 
 from __future__ import annotations
 

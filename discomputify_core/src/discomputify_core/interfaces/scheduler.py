@@ -17,6 +17,9 @@ class Scheduler(ABC):
     Rules: no IO, no clock (``view.now`` is the time), no randomness. Equal arguments and equal history
     give an equal answer; ties are broken by the order of ``view.nodes``. It may keep state between passes
     (a turn, a heap). Per placement O(log nodes) or better.
+
+    What it keeps can be copied with ``copy.deepcopy``. Jobs whose parts start together are offered alone, to a copy
+    first: if that does not place all their parts, the question counts as never asked, and none of them is placed.
     """
 
     name: ClassVar[str]

@@ -42,6 +42,16 @@ class Channel(ABC):
             OurBug: the body is over MAX_BODY or the data cannot be encoded.
         """
 
+    def send_now(self, message: Message) -> bool:
+        """Send *message* as :meth:`send` does if that would not wait; else do nothing and return False.
+
+        Only so that small messages cost less. A transport need not override it.
+
+        Raises:
+            ChannelClosed, OurBug: as for :meth:`send`.
+        """
+        return False
+
     @abstractmethod
     async def receive(self) -> Message:
         """The next message.

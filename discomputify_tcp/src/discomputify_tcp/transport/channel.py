@@ -50,6 +50,12 @@ class TcpChannel(Channel, Owner):
             raise self._closed()
         await self._outgoing.send(message)
 
+    def send_now(self, message: Message) -> bool:
+        """See :meth:`Channel.send_now`."""
+        if self._closer is not None:
+            raise self._closed()
+        return self._outgoing.send_now(message)
+
     async def receive(self) -> Message:
         """See :meth:`Channel.receive`."""
         while self._closer is None:

@@ -10,6 +10,7 @@ import asyncio
 
 from discomputify_core.errors import ChannelClosed
 from discomputify_core.model.message import Message
+from discomputify_tcp.cypher2.limits import SMALL
 from discomputify_tcp.transport.wire import Wire
 
 #: Bytes that may wait to be encrypted before a sender waits.
@@ -50,6 +51,23 @@ class Outgoing:
                 # Half of it may be on its way: the rest follows, from a copy.
                 self._codec.own()
                 raise
+
+    def send_now(self, message: Message) -> bool:
+        """Send *message* if nobody is before it, there is room, and its body is not borrowed; whether it was sent.
+
+        Raises:
+            ChannelClosed, OurBug: as for :meth:`send`.
+        """
+        if self._turn.locked() or len(message.body) > SMALL or not self._has_room():
+            return False
+        self._check()
+        self._codec.send(message)
+        if self._scheduled:
+            return True
+        # The first message of a turn leaves at once, those after it together.
+        self._kick()
+        self._write()
+        return True
 
     async def flush(self) -> None:
         """Return when everything has been handed to the socket.
@@ -111,6 +129,10 @@ class Outgoing:
 
     def _pump(self) -> None:
         self._scheduled = False
+        self._write()
+        self._wake()
+
+    def _write(self) -> None:
         while self._writable and self._failed is None:
             buffers = self._codec.data_to_send()
             if not buffers:
@@ -121,4 +143,3 @@ class Outgoing:
                 if self._codec.pending:
                     self._kick()
                 break
-        self._wake()

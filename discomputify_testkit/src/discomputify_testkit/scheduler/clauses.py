@@ -1,4 +1,4 @@
-"""S-1 … S-15: what every policy does, tried on made-up histories."""
+"""S-1 … S-16: what every policy does, tried on made-up histories."""
 
 from __future__ import annotations
 
@@ -104,6 +104,16 @@ class Clauses(SchedulerSuite):
             for situation in history:
                 again = copy.deepcopy(situation)
                 assert one.place(situation.ready, situation.view) == other.place(again.ready, again.view)
+
+    def test_s_16_a_copy_answers_as_the_policy_would_and_leaves_it_as_it_was(self) -> None:
+        """S-16."""
+        for history in histories(HISTORIES):
+            asked, never_asked = self.make_scheduler(), self.make_scheduler()
+            for situation in history:
+                trial = copy.deepcopy(asked).place(situation.ready, situation.view)
+                answer = asked.place(situation.ready, situation.view)
+                assert trial == answer, "a copy answers otherwise"
+                assert answer == never_asked.place(situation.ready, situation.view), "what a copy was asked counts"
 
     def test_s_11_nothing_that_is_given_is_changed(self) -> None:
         """S-11."""
