@@ -46,9 +46,11 @@ def import_name(name: str) -> str:
 
 
 def dependencies(name: str) -> list[str]:
+    """What a distribution needs, and what it uses if it is there (its extras)."""
     found = re.search(r"^dependencies = \[(.*?)^\]", pyproject(name), flags=re.MULTILINE | re.DOTALL)
     assert found, f"{name}/pyproject.toml names no dependencies"
-    return re.findall(r'^\s*"([^"]+)"', found[1], flags=re.MULTILINE)
+    extras = re.search(r"^\[project.optional-dependencies\]\n(.*?)^\[", pyproject(name), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r'"([^"]+)"', found[1] + (extras[1] if extras else ""))
 
 
 def bare(requirement: str) -> str:

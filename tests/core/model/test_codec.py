@@ -29,6 +29,7 @@ TEXTS = st.text(max_size=20)
 #: Where values are not free; everything else follows from its type.
 LIMITED: dict[Any, st.SearchStrategy[Any]] = {
     ProcessId: st.from_regex(r"job[a-z0-9_]{1,20}", fullmatch=True),
+    (JobSpec, "process_id"): st.just("itself"),
     (JobSpec, "parts"): st.integers(1, 10_000_000),
     (JobSpec, "attempts"): st.integers(1, 9),
     (JobSpec, "lost_attempts"): st.integers(0, 9),

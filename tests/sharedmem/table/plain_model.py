@@ -372,7 +372,9 @@ class PlainModel:
         if not isinstance(command, Meet):
             return Answer(False)
         brought = self.open[command.kind, command.name, command.round]
-        needed = [command.root] if command.kind == BROADCAST else range(1, self.total + 1)
+        # A part that asks again for another root replaces what it had said; all others agree on theirs.
+        root = next(iter(brought.values())).root
+        needed = [root] if command.kind == BROADCAST else range(1, self.total + 1)
         raise TooLate("", parts=[part for part in needed if part not in brought])
 
     def advance(self, now: float) -> None:
@@ -406,9 +408,9 @@ class PlainModel:
         if over.part in self.gone():
             for waiter in list(self.waiters):
                 command = waiter.command
-                if not isinstance(command, Meet) or over.part in self.open[self.key(command)]:
+                if not isinstance(command, Meet) or over.part in (brought := self.open[self.key(command)]):
                     continue
-                if command.kind != BROADCAST or command.root == over.part:
+                if command.kind != BROADCAST or next(iter(brought.values())).root == over.part:
                     self.wake(waiter, PartGone("", part=[over.part]))
         self.trim()
 
