@@ -96,6 +96,11 @@ class Processes:
             raise
         return self
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes of the roles."""
+        return [each.pid for each in self._running]
+
     def __exit__(self, *exc: object) -> None:
         for process in reversed(self._running):
             process.terminate()

@@ -231,8 +231,8 @@ def workers(make: Callable[[Any], Peer], how: Any, what: str, parts: int, count:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[int | None]:
-    """The port of a Redis server of our own; None, with a note, where there is none."""
+def redis_server(folder: Path) -> Iterator[tuple[int, int] | None]:
+    """Port and process of a Redis server of our own; None, with a note, where there is none."""
     try:
         import redis
     except ImportError:
@@ -255,13 +255,22 @@ def redis_server(folder: Path) -> Iterator[int | None]:
                 break
             except redis.ConnectionError:
                 time.sleep(0.05)
-        yield port
+        yield port, server.pid
     finally:
         server.terminate()
         server.wait(15)
 
 
 # --- what is measured ------------------------------------------------------------------------------------------------
+
+
+#: (what, parts, count) -> what each process found.
+Run = Callable[[str, int, int], list[Any]]
+
+
+def memory_of(processes: list[int]) -> int:
+    """Bytes that *processes* have in memory, each its share of what they share."""
+    return sum(psutil.Process(each).memory_full_info().pss for each in processes)
 
 
 class Bench:
@@ -274,7 +283,7 @@ class Bench:
         self.program.mkdir()
         (self.program / "main.py").write_text(PROGRAM, encoding="utf-8")
 
-    def values(self, systems: dict[str, Callable[[str, int, int], list[Any]]], parts: int, count: int) -> None:
+    def values(self, systems: dict[str, Run], parts: int, count: int) -> None:
         """Operations per second."""
         table = self.tables.setdefault(f"{count} values of 100 bytes, {parts} at once: operations per second", {})
         for name, run in systems.items():
@@ -285,7 +294,7 @@ class Bench:
                     rates.append(count // parts * parts / span(found, operation))
             table[name] = {operation: statistics.median(rates) for operation, rates in each.items()}
 
-    def meet(self, systems: dict[str, Callable[[str, int, int], list[Any]]], parts: int, count: int) -> None:
+    def meet(self, systems: dict[str, Run], parts: int, count: int) -> None:
         """Rounds per second."""
         table = self.tables.setdefault(f"{parts} parts meet: rounds per second", {})
         for name, run in systems.items():
@@ -296,21 +305,22 @@ class Bench:
                     rates.append(count / span(found, operation))
             table[name] = {operation: statistics.median(rates) for operation, rates in each.items()}
 
-    def array(self, systems: dict[str, Callable[[str, int, int], list[Any]]], megabytes: int) -> None:
-        """Hand-overs per second, and what memory the receiver has more than before, in MB."""
-        table = self.tables.setdefault(f"a float64 array of {megabytes} MB from one to another: per second; MB", {})
+    def array(self, systems: dict[str, Run], servers: dict[str, list[int]], megabytes: int, takers: int) -> None:
+        """Hand-overs per second, and the memory that all processes together have more than before, in MB.
+
+        Of shared pages every process counts its share (PSS), so that one copy that all map counts once.
+        """
+        title = f"a float64 array of {megabytes} MB from one to {takers}: per second; MB used more by all together"
+        table = self.tables.setdefault(title, {})
         for name, run in systems.items():
-            rates, uss, pss = [], [], []
+            rates, more = [], []
             for _ in range(self.repeat):
-                giver, taker = run("array", 2, megabytes)
-                rates.append(1 / (taker["end"] - giver["begin"]))
-                uss.append(taker["uss"] / 1e6)
-                pss.append((giver["pss"] + taker["pss"]) / 1e6)
-            table[name] = {
-                "hand-over": statistics.median(rates),
-                "receiver's own MB": statistics.median(uss),
-                "both's MB (PSS)": statistics.median(pss),
-            }
+                before = memory_of(servers[name])
+                giver, *others = run("array", 1 + takers, megabytes)
+                rates.append(1 / (max(each["end"] for each in others) - giver["begin"]))
+                own = sum(each["pss"] for each in (giver, *others))
+                more.append((own + max(0, memory_of(servers[name]) - before)) / 1e6)
+            table[name] = {"hand-over": statistics.median(rates), "MB": statistics.median(more)}
 
     def show(self) -> str:
         """All tables; the last column compares the first measure with Redis, or the second system."""
@@ -334,26 +344,30 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="runs of which the median is shown")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, redis_server(Path(name)) as port, multiprocessing.Manager() as manager:
+    with tempfile.TemporaryDirectory() as name, redis_server(Path(name)) as redis, multiprocessing.Manager() as manager:
         bench = Bench(Path(name), args.repeat)
         with Processes(Path(name) / "one", 1, 32) as one, Processes(Path(name) / "two", 2, 1) as two:
-            systems: dict[str, Callable[[str, int, int], list[Any]]] = {
+            systems: dict[str, Run] = {
                 "discomputify": lambda what, parts, count: one.job(bench.program, parts, what, count)
             }
-            if port is not None:
-                at = port
-                systems["redis-py"] = lambda what, parts, count: workers(Redis, emptied(at), what, parts, count)
+            servers = {"discomputify": one.pids, "discomputify, two nodes": two.pids}
+            if redis is not None:
+                port, pid = redis
+                systems["redis-py"] = lambda what, parts, count: workers(Redis, emptied(port), what, parts, count)
+                servers["redis-py"] = [pid]
             systems["multiprocessing.Manager"] = lambda what, parts, count: workers(
                 Managed, shared(manager, parts), what, parts, count
             )
+            servers["multiprocessing.Manager"] = [each.pid for each in multiprocessing.active_children() if each.pid]
             bench.values(systems, 1, args.count)
             bench.values(systems, 8, args.count)
             for parts in (2, 8, 32):
                 bench.meet(systems, parts, args.rounds)
-            two_nodes = {
+            bench.array(systems, servers, args.megabytes, 3)
+            two_nodes: dict[str, Run] = {
                 "discomputify, two nodes": lambda what, parts, count: two.job(bench.program, parts, what, count)
             }
-            bench.array({**systems, **two_nodes}, args.megabytes)
+            bench.array({**systems, **two_nodes}, servers, args.megabytes, 1)
         print(json.dumps(bench.tables, indent=1) if args.json else bench.show())
 
 

@@ -22,8 +22,10 @@ from discomputify_sharedmem.unpacking import unpack_list
 
 #: Seconds beyond its own waiting within which a command is answered.
 GRACE = 30.0
-#: Batches under way at once: what comes meanwhile travels together in the next one. And commands in one.
-MOST_FLYING, MOST_COMMANDS = 2, 2000
+#: Batches under way at once, of which all but the first have at least so many commands or bytes: what few callers ask
+#: for meanwhile travels together in the next one, which costs both ends far less than many small ones. And commands
+#: in one at most.
+MOST_FLYING, WORTH_COMMANDS, WORTH_BYTES, MOST_COMMANDS = 2, 256, 1024 * 1024, 2000
 
 
 @attrs.define(eq=False)
@@ -104,12 +106,18 @@ class Batches:
 
     def _flush(self) -> None:
         self._flush_soon = False
-        while len(self._flying) < MOST_FLYING and not self._closed:
+        while not self._closed and (not self._flying or self._worth()):
             calls = self._next()
             if not calls:
                 return
             self._number += 1
             self._flying[self._number] = self._loop.create_task(self._fly(self._number, calls))
+
+    def _worth(self) -> bool:
+        """Whether what waits is worth another batch beside those under way."""
+        return len(self._flying) < MOST_FLYING and (
+            len(self._queue) >= WORTH_COMMANDS or sum(len(call.packed) for call in self._queue) >= WORTH_BYTES
+        )
 
     def _next(self) -> list[Call]:
         calls: list[Call] = []

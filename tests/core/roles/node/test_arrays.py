@@ -26,8 +26,8 @@ from discomputify_core.interfaces.files import Blob
 from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
 from discomputify_core.model.memory import Scope
 from discomputify_core.model.message import ArrayKept, ArrayWanted
-from discomputify_core.roles.node import arrays as module
 from discomputify_core.roles.node import arrays_folder
+from discomputify_core.roles.node import arrays_kept as module
 from discomputify_core.roles.node.arrays import ArrayGone, Arrays
 from discomputify_core.roles.node.arrays_folder import ArraysFolder
 from discomputify_testkit.confs import make_conf

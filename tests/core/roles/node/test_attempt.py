@@ -18,7 +18,7 @@ from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
 from discomputify_core.model.job import End, JobSpec, Outcome
 from discomputify_core.model.message import ArrayKept, ArrayWanted, Progress, Report, Start
 from discomputify_core.model.node import NodeFacts
-from discomputify_core.roles.node import arrays, committing
+from discomputify_core.roles.node import arrays_kept, committing
 from discomputify_core.roles.node import attempt as module
 from discomputify_core.roles.node.agent_server import AgentServer
 from discomputify_core.roles.node.arrays import Arrays
@@ -554,7 +554,7 @@ def test_one_that_never_used_the_memory_does_not_care(making: Making) -> None:
 
 
 def test_what_an_attempt_reserved_goes_with_it(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrays, "GRACE", 0.1)
+    monkeypatch.setattr(arrays_kept, "GRACE", 0.1)
     program = """
 import pathlib
 from discomputify_core import program

@@ -26,7 +26,7 @@ from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
 from discomputify_core.model.job import JobSpec
 from discomputify_core.model.memory import GONE, Answer, Command, Limits, Member, Over, Scope
 from discomputify_core.model.message import ArrayKept, ArrayWanted, Report, Start
-from discomputify_core.roles.node import arrays, arrays_folder, memory
+from discomputify_core.roles.node import arrays_folder, arrays_kept, memory
 from discomputify_core.roles.node.arrays import Arrays
 from discomputify_core.roles.node.memory import NodeMemory
 from discomputify_core.roles.node.part_agent import PartAgent
@@ -106,7 +106,7 @@ class Cluster:
 
 @pytest.fixture
 def making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Making:
-    monkeypatch.setattr(arrays, "GRACE", 0.0)
+    monkeypatch.setattr(arrays_kept, "GRACE", 0.0)
     monkeypatch.setattr(arrays_folder, "IN_MEMORY", Path("none"))
 
     @asynccontextmanager

@@ -14,7 +14,7 @@ from discomputify_core.model.conf import Name
 from discomputify_core.model.ids import AttemptId
 from discomputify_core.model.job import JobState, Request
 from discomputify_core.model.memory import Member, Put, Value
-from discomputify_core.roles.node import arrays
+from discomputify_core.roles.node import arrays_kept
 from discomputify_core.roles.node.computing import ComputingNode
 from discomputify_testkit.fakes.memory_shared import FakeSharedMemory
 from discomputify_testkit.running import run, until
@@ -128,7 +128,7 @@ else:
         time.sleep(0.01)
     assert memory["large"] == bytes(2_000_000)
 """
-    monkeypatch.setattr(arrays, "GRACE", 0.0)
+    monkeypatch.setattr(arrays_kept, "GRACE", 0.0)
 
     async def main() -> None:
         async with sharing(small, 2) as (cluster, nodes):
