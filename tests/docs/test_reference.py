@@ -84,7 +84,7 @@ def test_every_option_of_a_plugin_is_described() -> None:
     text = section(page("conf.md"), "## Sections of plugins")
     plugins = Plugins.load()
     found: dict[str, Field] = {}
-    for kind in ("transport", "store", "scheduler"):
+    for kind in ("transport", "store", "shared_mem", "scheduler"):
         for name in plugins.names(kind):
             options = getattr(select(plugins, kind, name), "options", None)
             if options is not None and name != "memory":  # the fakes of the testkit have a page of their own

@@ -123,8 +123,8 @@ def test_outputs_are_read_only_inputs_on_all_nodes(cluster: Cluster, tmp_path: P
         if path.startswith("makes_")
     }
     assert len(expected) == 11
-    for part in range(1, 5):
-        seen = json.loads((cluster.here / "reads" / f"reads_{part}_4" / "seen.json").read_text(encoding="utf-8"))
+    for part in range(1, 7):
+        seen = json.loads((cluster.here / "reads" / f"reads_{part}_6" / "seen.json").read_text(encoding="utf-8"))
         assert seen == {"makes": None, "own.txt": ["mine", 0], **expected}
     taken = program(tmp_path / "taken", QUICK, {"INPUT_PATH/makes/x": "mine"})
     refused = cluster.submit(taken, "-n", 1, "--inputs-from", "makes")
