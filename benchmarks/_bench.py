@@ -44,17 +44,22 @@ class Row:
         return {"name": self.name, "seconds": self.seconds, "per_second": rate}
 
 
+def command() -> str:
+    """The command line of the environment of this Python; ends this process where there is none."""
+    found = shutil.which("discomputify", path=str(Path(sys.executable).parent))
+    if found is None:
+        sys.exit(f"There is no command 'discomputify' beside {sys.executable}: install the distributions there first.")
+    return found
+
+
 def submit(program: Path, out: Path, process_id: str, *, parts: int, slots: int) -> dict[str, Any]:
     """Run *program* on a fresh embedded cluster through the command line; the status object that it printed.
 
     Ends this process with what the command said if the job failed.
     """
-    command = shutil.which("discomputify", path=str(Path(sys.executable).parent))
-    if command is None:
-        sys.exit(f"There is no command 'discomputify' beside {sys.executable}: install the distributions there first.")
     options = ["--local", str(slots), "-n", str(parts), "--process-id", process_id, "--out", str(out), "--json"]
     done = subprocess.run(
-        [command, "submit", str(program), *options], capture_output=True, text=True, timeout=DEADLINE, check=False
+        [command(), "submit", str(program), *options], capture_output=True, text=True, timeout=DEADLINE, check=False
     )
     if done.returncode != 0:
         sys.exit(f"submit ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")

@@ -15,18 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _bench import DEADLINE
+from _bench import DEADLINE, command
 
 HOST = "127.0.0.1"
 READY = 30.0
-
-
-def command() -> str:
-    """The command line of the environment of this Python."""
-    found = shutil.which("discomputify", path=str(Path(sys.executable).parent))
-    if found is None:
-        sys.exit(f"There is no command 'discomputify' beside {sys.executable}: install the distributions there first.")
-    return found
 
 
 def free_ports(count: int) -> list[int]:
