@@ -6,6 +6,7 @@ import math
 import operator
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from discomputify_core.program.asking import Reply, ask
 from discomputify_core.program.locks import Lock
 from discomputify_core.program.shared_memory import Memory
 from discomputify_core.program.values import LARGE
+from discomputify_core.roles.node.agent_server import MAX_PER_PART
 
 from .memory_node import MemoryNode
 
@@ -281,6 +283,13 @@ def test_a_lease_that_ends_is_told(memory: Memory) -> None:
         pass
 
 
+def test_a_lock_shows_whether_it_is_held(memory: Memory) -> None:
+    lock = memory.lock("a")
+    assert repr(lock) == "<lock 'a', not held>"
+    with lock:
+        assert repr(lock) == f"<lock 'a', held with token {lock.token}>"
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -308,6 +317,13 @@ def test_a_lease_that_ends_is_told(memory: Memory) -> None:
         ("memory.increment('a', True)", "BadValue", "by a number, not by True"),
         ("memory.increment('a', float('inf'))", "BadValue", "finite"),
         ("memory.increment('a', 2**64)", "BadValue", "64 bits"),
+        ("memory.increment('a', 10**5000)", "BadValue", "not by <int that cannot be shown>"),
+        ("memory.increment('a', np.array([1, 2]))", "BadValue", "by a number, not by array"),
+        ("memory.update('a', 'min', 1)", "BadValue", "a function of two values"),
+        ("memory.get(10**5000)", "BadName", "text, not int: <int"),
+        ("memory.get('a', wait=10**5000)", "BadValue", "0 or more, not <int"),
+        ("memory.broadcast('a', 1, root=np.array([1, 2]))", "BadValue", "1 to 2, not array"),
+        ("memory.reduce('a', 1, op=10**5000)", "BadValue", "a function of two values, not <int"),
         ("memory.broadcast('a', 1, root=3)", "BadValue", "1 to 2, not 3"),
         ("memory.broadcast('a', 1, root='one')", "BadValue", "1 to 2, not 'one'"),
         ("memory.broadcast('a', object())", "BadValue", "of type object"),
@@ -354,6 +370,57 @@ def test_a_connection_that_was_closed_meanwhile_is_made_anew(memory: Memory, nod
     line._socket.shutdown(socket.SHUT_RDWR)
     assert memory.increment("a") == 2
     assert node.connections == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="only where sockets are files")
+def test_files_that_the_program_has_closed_are_opened_anew(memory: Memory, node: MemoryNode) -> None:
+    memory["a"] = 1
+    (line,) = agent_line._idle
+    os.close(line._socket.fileno())
+    assert [memory.increment("a"), memory.increment("a")] == [2, 3]
+    assert node.connections == 2
+
+
+def test_connections_of_many_threads_are_not_kept_from_others(memory: Memory, node: MemoryNode) -> None:
+    with ThreadPoolExecutor(MAX_PER_PART - 1) as pool:
+        waiting = [pool.submit(memory.get, "go", wait=20) for _ in range(MAX_PER_PART - 1)]
+        memory["go"] = True
+        assert all(each.result() for each in waiting)
+    assert len(agent_line._idle) <= agent_line.MOST_IDLE
+    assert node.run("print(memory['go'])", 2) == ["True"]
+
+
+def test_whether_a_name_is_there_can_be_asked_whatever_is_there(memory: Memory, node: MemoryNode) -> None:
+    for _ in range(10):
+        memory.append("long", "x" * 1_900_000)
+    assert "long" in memory
+    with pytest.raises(program.MemoryFull, match="handed over at once"):
+        memory["long"]
+    memory["large"] = np.zeros(LARGE)
+    assert "large" in memory
+    assert "none" not in memory
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts open files as Linux does")
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="there, a mapped array keeps no file open")
+def test_who_has_too_many_files_open_is_told(node: MemoryNode) -> None:
+    code = """
+import resource
+import numpy as np
+memory["a"] = np.zeros(200_000)
+kept = [memory["a"]]
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+try:
+    for _ in range(50):
+        kept.append(memory["a"])
+except program.MemoryFull as error:
+    print(error)
+kept = kept[:1]
+print(memory["a"].sum())
+"""
+    (said,) = node.run(code, 2)
+    assert "1600000 bytes cannot be mapped by this process: Too many open files. Let go" in said
+    assert said.splitlines()[-1] == "0.0"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")

@@ -105,6 +105,26 @@ def test_parts_that_do_different_things_are_told(node: MemoryNode, call: str) ->
     assert "RoundsDiffer" in node.run(DIFFERENT.format(call=call), 1, 3)
 
 
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("memory.reduce('r', 2**63)", "a whole number of more than 64 bits"),
+        ("memory.reduce('r', 1.7e308)", "the number inf"),
+        ("memory.reduce('r', 1, op=lambda one, other: object())", "of type object"),
+    ],
+)
+def test_a_result_that_cannot_be_shared_is_said_to_be_one(node: MemoryNode, call: str, words: str) -> None:
+    code = f"""
+try:
+    {call}
+except program.BadValue as error:
+    print(error)
+"""
+    for said in node.run(code):
+        assert "What 'r' comes to cannot be shared." in said
+        assert words in said
+
+
 def test_a_part_that_runs_again_passes_through_complete_rounds_and_meets_the_others(node: MemoryNode) -> None:
     code = """
 import numpy as np

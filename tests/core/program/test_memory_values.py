@@ -83,8 +83,15 @@ class Unknown:
         return "Unknown()"
 
 
+class Unshown:
+    def __repr__(self) -> str:
+        raise RuntimeError("broken")
+
+
 LOOP: list[Any] = []
 LOOP.append(LOOP)
+RELEASED = memoryview(b"abc")
+RELEASED.release()
 
 
 @pytest.mark.parametrize(
@@ -110,14 +117,20 @@ LOOP.append(LOOP)
         (np.array([(1, None)], dtype=[("a", "i4"), ("b", "O")]), "its elements are Python objects"),
         (np.ma.masked_array([1, 2], [True, False]), "masked array"),
         (np.zeros(2, np.dtype({"names": ["a"], "formats": ["i4"], "offsets": [4], "itemsize": 12})), "repack_fields"),
+        (np.zeros(2, np.dtype({"names": "ab", "formats": ["i4", "i4"], "offsets": [0, 0]})), "no (short) name"),
+        (np.zeros(2, [(f"field {number}", "i4") for number in range(100)]), "cannot be shared: that type"),
+        (Unshown(), "This is <Unshown that cannot be shown> of type"),
+        ({Unshown(): 1}, "the key <Unshown that cannot be shown> of type Unshown; keys are text"),
+        ({10**5000: 1}, "the key <int that cannot be shown>"),
+        (RELEASED, "cannot be read any more"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_shared_is_refused_with_a_hint(value: Any, words: str) -> None:
     with pytest.raises(BadValue) as caught:
         encode(value)
     assert words in str(caught.value)
     assert isinstance(caught.value, TypeError)
+    assert len(str(caught.value)) < 400
 
 
 @settings(max_examples=200, deadline=None)

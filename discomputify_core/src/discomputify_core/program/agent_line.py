@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAX_BODY = 16 * 1024 * 1024
 #: Most bytes of an answer's JSON: it may list 10,000 names.
 MAX_ANSWER = 64 * 1024 * 1024
+#: Most connections that are kept while nothing is under way: the node admits a number of them for all processes of a
+#: part, and those of a process that has had many threads would keep out its children.
+MOST_IDLE = 8
 #: Bytes that one read may bring. A request that is smaller is sent in one piece with its body.
 PIECE = 64 * 1024
 
@@ -46,7 +49,10 @@ class Line:
 
     def close(self) -> None:
         """Idempotent. In a forked child, the parent's connection stays open."""
-        self._socket.close()
+        try:
+            self._socket.close()
+        except OSError:
+            pass  # the program has closed all its files, as daemons do
 
     def greet(self) -> None:
         """Make sure that the node has taken this connection, so that a request on it is not sent in vain.
@@ -154,7 +160,10 @@ def open_line() -> Line:
 
 def give_back(line: Line) -> None:
     """Keep a connection, on which nothing is under way, for the next request of any thread."""
-    _idle.append(line)
+    if len(_idle) < MOST_IDLE:
+        _idle.append(line)
+    else:
+        line.close()
 
 
 def _take() -> Line:

@@ -17,6 +17,14 @@ SMALLEST_INT, LARGEST_INT = -(2**63), 2**64 - 1
 LARGEST_STEP = 2**63 - 1
 
 
+def shown(value: object) -> str:
+    """How *value* begins, for messages."""
+    try:
+        return f"{value!r:.60}"
+    except Exception:  # a __repr__ of the program's own, nested too deep, a number of too many digits
+        return f"<{type(value).__name__} that cannot be shown>"
+
+
 def name_of(name: object) -> str:
     """*name*, if an entry, lock or round may have it.
 
@@ -24,7 +32,7 @@ def name_of(name: object) -> str:
         BadName: otherwise.
     """
     if not isinstance(name, str):
-        raise BadName(f"A name of shared memory is text, not {type(name).__name__}: {name!r:.60}.")
+        raise BadName(f"A name of shared memory is text, not {type(name).__name__}: {shown(name)}.")
     if 0 < len(name) <= MAX_NAME_BYTES // 4 and name.isascii():
         return name
     try:
@@ -32,9 +40,9 @@ def name_of(name: object) -> str:
     except UnicodeEncodeError:
         raise BadName(f"The name {ascii(name)[:60]} holds what is no text (a lone surrogate).") from None
     if not 1 <= length <= MAX_NAME_BYTES:
-        shown = repr(name if len(name) <= 40 else name[:40] + "…")
+        begins = repr(name if len(name) <= 40 else name[:40] + "…")
         raise BadName(
-            f"The name {shown} of shared memory has {length} bytes; 1 to {MAX_NAME_BYTES} are allowed.", length=length
+            f"The name {begins} of shared memory has {length} bytes; 1 to {MAX_NAME_BYTES} are allowed.", length=length
         )
     return name
 
@@ -56,7 +64,7 @@ def seconds_of(value: SupportsFloat, what: str) -> float:
     """
     seconds = _float(value)
     if seconds is None or not seconds >= 0:
-        raise BadValue(f"{what} is a number of seconds, 0 or more, not {value!r:.60}.")
+        raise BadValue(f"{what} is a number of seconds, 0 or more, not {shown(value)}.")
     return min(seconds, LONGEST)
 
 
@@ -78,19 +86,16 @@ def step_of(value: object) -> int | float:
     Raises:
         BadValue: it is no finite number, or a whole one beyond 64 bits.
     """
-    if isinstance(value, bool) or not (isinstance(value, (int, float)) or hasattr(value, "__index__")):
-        number = _float(value)
-        if number is None:
-            raise BadValue(f"A number can be increased by a number, not by {value!r:.60}.")
-    elif isinstance(value, float):
-        number = float(value)
-    else:
-        whole = value.__index__()
+    whole = _whole(value)
+    if whole is not None:
         if abs(whole) > LARGEST_STEP:
-            raise BadValue(f"A number can be increased by a whole number of at most 64 bits, not by {whole!r:.60}.")
-        return int(whole)
+            raise BadValue(f"A number can be increased by a whole number of at most 64 bits, not by {shown(whole)}.")
+        return whole
+    number = _float(value)
+    if number is None:
+        raise BadValue(f"A number can be increased by a number, not by {shown(value)}.")
     if number - number != 0:  # an infinity or not a number
-        raise BadValue(f"A number can be increased by a finite number, not by {value!r:.60}.")
+        raise BadValue(f"A number can be increased by a finite number, not by {shown(value)}.")
     return number
 
 
@@ -100,9 +105,19 @@ def root_of(value: object, total: int) -> int:
     Raises:
         BadValue: the job has no such part.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__") or not 1 <= value.__index__() <= total:
-        raise BadValue(f"root is the number of a part, 1 to {total}, not {value!r:.60}.")
-    return int(value.__index__())
+    root = _whole(value)
+    if root is None or not 1 <= root <= total:
+        raise BadValue(f"root is the number of a part, 1 to {total}, not {shown(value)}.")
+    return root
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, (bool, float)) or not hasattr(value, "__index__"):
+        return None
+    try:
+        return int(value.__index__())
+    except TypeError:  # an array of several numbers, or of others
+        return None
 
 
 def _float(value: object) -> float | None:

@@ -68,17 +68,17 @@ def same(one: NDArray[Any], other: NDArray[Any]) -> bool:
 def _dtype_text(dtype: np.dtype[Any]) -> str:
     if dtype.hasobject or dtype.kind not in _KINDS:
         raise BadValue(
-            f"An array of dtype {dtype} cannot be shared: its elements are Python objects. Give it another dtype "
-            "(array.astype(float), astype('U20')…), or share a list: array.tolist()."
+            f"An array of dtype {dtype!s:.100} cannot be shared: its elements are Python objects. Give it another "
+            "dtype (array.astype(float), astype('U20')…), or share a list: array.tolist()."
         )
-    text = dtype.str if dtype.names is None else json.dumps(dtype.descr, separators=(",", ":"))
     try:
+        text = dtype.str if dtype.names is None else json.dumps(dtype.descr, separators=(",", ":"))
         if len(text) <= _LONGEST and _dtype(text) == dtype:
             return text
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # fields that overlap, or are not in their order
         pass
     raise BadValue(
-        f"An array of dtype {dtype} cannot be shared: that type has no (short) name that other machines know. "
+        f"An array of dtype {dtype!s:.100} cannot be shared: that type has no (short) name that other machines know. "
         "Share it with another dtype; fields with gaps: numpy.lib.recfunctions.repack_fields(array)."
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from discomputify_core.errors import BadValue, MemoryLost
 from discomputify_core.program.agent_line import MAX_BODY
-from discomputify_core.program.arguments import name_of, root_of, seconds_of
+from discomputify_core.program.arguments import name_of, root_of, seconds_of, shown
 from discomputify_core.program.asking import Reply, ask
 from discomputify_core.program.values import LARGE, Encoded, decode, encode
 
@@ -79,7 +79,8 @@ class Collectives:
             TooLate, PartGone, RoundsDiffer, RoundForgotten: as for :meth:`barrier`.
         """
         root = root_of(root, self._total)
-        return self._spread(name, value, root, timeout, f"broadcast from part {root}")
+        mine = encode(value) if root == self._part else None
+        return self._spread(name, mine, root, timeout, f"broadcast from part {root}")
 
     def reduce(self, name: str, value: Any, op: str | Callable[[Any, Any], Any] = "sum", timeout: float = 600) -> Any:
         """The values of all parts made into one, in the order of the parts; every part gets the same.
@@ -104,7 +105,7 @@ class Collectives:
         mine = encode(value)
         sign = f"reduce {op} {_terms(mine, op)}" if isinstance(op, str) else "reduce by a function"
         if not isinstance(op, str) and not callable(op):
-            raise BadValue(f"op is one of {', '.join(_NAMED)}, or a function of two values, not {op!r:.60}.")
+            raise BadValue(f"op is one of {', '.join(_NAMED)}, or a function of two values, not {shown(op)}.")
         # All parts must come to the same decision: arrays with the same sign have the same size.
         by_one = isinstance(op, str) and mine.kind == "array" and self._total * mine.size > EVERYWHERE
         quiet = by_one and self._part != 1
@@ -113,13 +114,12 @@ class Collectives:
         if not isinstance(op, str):
             by_one = reply.size > EVERYWHERE
         if by_one:
-            result = _fold(_values(reply, name), op) if self._part == 1 else None
+            result = _result(reply, name, op) if self._part == 1 else None
             return self._spread(name, result, 1, timeout, sign)
-        result = encode(_fold(_values(reply, name), op))  # and back, so that it is the same however it was made
+        result = _result(reply, name, op)  # encoded and back, so that it is the same however it was made
         return decode({"kind": result.kind, "meta": result.meta}, result.raw())
 
-    def _spread(self, name: str, value: Any, root: int, timeout: float, sign: str) -> Any:
-        mine = encode(value) if root == self._part else None
+    def _spread(self, name: str, mine: Encoded | None, root: int, timeout: float, sign: str) -> Any:
         reply = self._meet("broadcast", name, timeout, mine, sign=sign, root=root)
         try:
             return reply.value()
@@ -169,7 +169,7 @@ def _terms(value: Encoded, op: str) -> str:
         BadValue: *op* is unknown, or does not take such a value.
     """
     if op not in _NAMED:
-        raise BadValue(f"op is one of {', '.join(_NAMED)}, or a function of two values, not {op!r:.60}.")
+        raise BadValue(f"op is one of {', '.join(_NAMED)}, or a function of two values, not {shown(op)}.")
     if value.kind == "json" and value.data[:1] in b"-0123456789":
         return "number"
     if value.kind == "array":
@@ -184,6 +184,19 @@ def _terms(value: Encoded, op: str) -> str:
         f"reduce with {op!r} takes a number or an array of numbers; make a list an array: numpy.array(values). "
         "For anything else give a function of two values as op."
     )
+
+
+def _result(reply: Reply, name: str, op: str | Callable[[Any, Any], Any]) -> Encoded:
+    """What the values of all parts come to.
+
+    Raises:
+        BadValue: that cannot be shared: a number that has grown too large, an object that a function has made.
+    """
+    result = _fold(_values(reply, name), op)
+    try:
+        return encode(result)
+    except BadValue as error:
+        raise BadValue(f"What {name!r} comes to cannot be shared. {error}") from None
 
 
 def _fold(values: Sequence[Any], op: str | Callable[[Any, Any], Any]) -> Any:

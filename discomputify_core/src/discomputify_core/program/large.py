@@ -1,6 +1,6 @@
 """Files of large values: written once by the part that has it, mapped by those who read it. No copy in between.
 
-The node makes and removes the files (``roles/node/arrays.py``) and brings those of other nodes here.
+The node makes and removes the files (``roles/node/arrays_kept.py``) and brings those of other nodes here.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def write_file(path: str, value: Encoded) -> None:
                 at += file.write(whole[at:])
     except OSError as error:
         raise MemoryFull(
-            f"A value of {value.size} bytes cannot be kept on this computer: {error.strerror or error}.", path=path
+            f"A value of {value.size} bytes cannot be kept on this computer: {error.strerror or error}.",
+            limit="",
+            path=path,
         ) from error
 
 
@@ -52,14 +54,28 @@ def read_file(path: str, meta: dict[str, Any]) -> Any:
 
     Raises:
         FileNotFoundError: the file is not there any more.
+        MemoryFull: this process may not open or map any more.
     """
-    with open(path, "rb", buffering=0) as file:
-        if meta["of"] == "bytes":
-            return file.read()
-        from discomputify_core.program.arrays import array_of
+    try:
+        with open(path, "rb", buffering=0) as file:
+            if meta["of"] == "bytes":
+                return file.read()
+            mapped = _mapped(file.fileno(), meta["size"])
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise MemoryFull(
+            f"A value of {meta['size']} bytes cannot be mapped by this process: {error.strerror or error}. Let go of "
+            "arrays that are not needed any more, or raise the limits of the account of the computing node (ulimit).",
+            limit="",
+            path=path,
+        ) from error
+    from discomputify_core.program.arrays import array_of
 
-        if sys.version_info >= (3, 13) and sys.platform != "win32":  # needs no open file for each array
-            mapped = mmap.mmap(file.fileno(), meta["size"], access=mmap.ACCESS_READ, trackfd=False)
-        else:
-            mapped = mmap.mmap(file.fileno(), meta["size"], access=mmap.ACCESS_READ)
-        return array_of(meta, mapped)
+    return array_of(meta, mapped)
+
+
+def _mapped(file: int, size: int) -> mmap.mmap:
+    if sys.version_info >= (3, 13) and sys.platform != "win32":  # needs no open file for each array
+        return mmap.mmap(file, size, access=mmap.ACCESS_READ, trackfd=False)
+    return mmap.mmap(file, size, access=mmap.ACCESS_READ)

@@ -24,6 +24,9 @@ class Lock:
         self.token = 0
         self._wait = seconds_of(wait, "wait")
 
+    def __repr__(self) -> str:
+        return f"<lock {self.name!r}, {f'held with token {self.token}' if self.token else 'not held'}>"
+
     def __enter__(self) -> Lock:
         """Take the lock.
 

@@ -10,7 +10,7 @@ import os
 import time
 
 from discomputify_core.errors import BadValue, MemoryLost, NoSuchName, TooLate, WrongKind
-from discomputify_core.program.arguments import name_of, prefix_of, seconds_of, step_of
+from discomputify_core.program.arguments import name_of, prefix_of, seconds_of, shown, step_of
 from discomputify_core.program.asking import Reply, ask
 from discomputify_core.program.collectives import Collectives
 from discomputify_core.program.locks import Lock
@@ -180,6 +180,8 @@ class Memory(Collectives):
             TooLate: others changed the entry all the time for a minute.
         """
         name_of(name)
+        if not callable(function):
+            raise BadValue(f"update() takes a function of two values, the old one and yours, not {shown(function)}.")
         encode(value)  # what cannot be shared is refused before anything is asked
         for _ in _tries(name):
             reply, old = _read(name, 0)

@@ -10,7 +10,7 @@ import json
 import sys
 
 from discomputify_core.errors import BadValue
-from discomputify_core.program.arguments import LARGEST_INT, SMALLEST_INT
+from discomputify_core.program.arguments import LARGEST_INT, SMALLEST_INT, shown
 
 TYPE_CHECKING = False  # typing's own constant would cost an import
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LARGE = 1024 * 1024
 #: How deep lists and maps may be nested.
 MAX_DEPTH = 200
+#: Most characters of a message that say where in a value something is.
+MAX_WHERE = 100
 
 _dumps = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
@@ -56,7 +58,10 @@ def encode(value: object) -> Encoded:
     if isinstance(value, bytes):
         return Encoded("bytes", value, len(value), {})
     if isinstance(value, (bytearray, memoryview)):
-        data = bytes(value)  # a copy: it may change while it is under way
+        try:
+            data = bytes(value)  # a copy: it may change while it is under way
+        except ValueError as error:
+            raise BadValue(f"The memoryview cannot be read any more: {error}.") from None
         return Encoded("bytes", data, len(data), {})
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
@@ -107,7 +112,8 @@ class _Unfit(Exception):
         self.where = ""
 
     def sentence(self) -> str:
-        inside = f" At {self.where} in it is" if self.where else " This is"
+        where = self.where if len(self.where) <= MAX_WHERE else self.where[:MAX_WHERE] + "…"
+        inside = f" At {where} in it is" if where else " This is"
         return f"Shared memory takes what JSON can hold, bytes, and NumPy arrays.{inside} {self.what}."
 
 
@@ -145,7 +151,7 @@ def _map(values: dict[Any, Any], depth: int) -> dict[str, Any]:
     plain = {}
     for key, value in values.items():
         if not isinstance(key, str):
-            raise _Unfit(f"a map with the key {key!r:.60} of type {type(key).__name__}; keys are text")
+            raise _Unfit(f"a map with the key {shown(key)} of type {type(key).__name__}; keys are text")
         try:
             plain[key] = _plain(value, depth)
         except _Unfit as unfit:
@@ -178,4 +184,4 @@ def _scalar(value: Any) -> Any:
         raise _Unfit(f"a {type(value).__name__}; make it a list: sorted(values)")
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    raise _Unfit(f"{value!r:.60} of type {name}")
+    raise _Unfit(f"{shown(value)} of type {name}")

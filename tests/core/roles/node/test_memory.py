@@ -149,6 +149,7 @@ def test_commands_and_their_answers(making: Making) -> None:
             assert listed["body"] == b"122"
             assert (await part.ask("pop", name="l"))["body"] == b"1"
             assert (await part.ask("names"))["names"] == ["a", "l", "n", "x"]
+            assert [await part.ask("get", name=name, quiet=True) for name in ("l", "z")] == [{}, {"found": False}]
             token = (await part.ask("lock", lease=30))["number"]
             await part.ask("renew", token=token, lease=30)
             await part.ask("unlock", token=token)

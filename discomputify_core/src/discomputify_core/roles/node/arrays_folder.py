@@ -1,7 +1,7 @@
 """Where a node keeps files of large shared values: in memory if it can, else on its disk. Blocks: for threads.
 
 Here: the folder of one session of a node, and the files in it. Not here: which files there are, whose they are and how
-long they stay (arrays.py).
+long they stay (arrays_kept.py).
 """
 
 from __future__ import annotations

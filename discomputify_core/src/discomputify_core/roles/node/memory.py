@@ -112,7 +112,9 @@ class PartMemory:
         self._begin()
         try:
             answer = await self._carried_out(command, wait, given)
-            return ({}, b"") if quiet and isinstance(command, Meet) else await self._told(command, answer, wait)
+            if quiet and isinstance(command, (Get, Meet)):
+                return _plain(Answer(found=answer.found), {})
+            return await self._told(command, answer, wait)
         except RoundForgotten as forgotten:
             self._start_over(str(forgotten))
             raise

@@ -1,7 +1,7 @@
 """What a program asks of shared memory, read strictly: plain data and bytes to commands. Pure.
 
 A program may be broken or hostile: what is no command is refused as :class:`BadInput`, before anything is done. Here:
-types and bounds. Not here: carrying commands out (memory.py), whether a large value is where it says (arrays.py).
+types and bounds. Not here: carrying commands out (memory.py), whether a large value is where it says (arrays_kept.py).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def wait(data: Data) -> float:
 
 
 def quiet(data: Data) -> bool:
-    """Whether the program only wants to know that a round is complete, and not what others have brought.
+    """Whether the program only wants to know whether a round is complete or an entry there, and not what it holds.
 
     Raises:
         BadInput: it does not say so clearly.
