@@ -136,8 +136,10 @@ def agree(command: Meet, agreed: tuple[str, int]) -> None:
         RoundsDiffer: it is not.
     """
     if agreed != (command.sign, command.root):
+        sign, root = agreed
+        things = f"roots {root} and {command.root}" if sign == command.sign else f"{sign!r} and {command.sign!r}"
         raise RoundsDiffer(
             f"Parts take part in round {command.round} of the {command.kind} '{command.name}' with different things: "
-            f"{agreed[0] or 'nothing'!r} and {command.sign or 'nothing'!r}, roots {agreed[1]} and {command.root}.",
+            f"{things}.",
             name=command.name,
         )
