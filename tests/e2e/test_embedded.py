@@ -134,3 +134,15 @@ def test_the_plan_of_a_job_without_a_conf(commands: Commands, tmp_path: Path) ->
     ignored = {entry["path"].rstrip("/") for entry in plan["ignored"]}
     assert ignored >= {"discomputify_conf.json", "a.tmp", "__pycache__", "OUTPUT_PATH", ".git", "env"}
     assert nothing_left(commands)
+
+
+def test_what_this_machine_alone_could_never_start_is_refused(commands: Commands) -> None:
+    folder = program(commands.here / "quick", "")
+    together = commands.cli("submit", folder, "--local", 2, "-n", 3, "--together")
+    assert together.code == 2
+    assert "3 parts that start together need 3 CPUs at once" in together.err
+    assert "--local 3" in together.err
+    big = commands.cli("submit", folder, "--local", 2, "-n", 1, "--cpus", 5)
+    assert big.code == 2
+    assert "A part needs 5 CPUs at once" in big.err
+    assert commands.cli("submit", folder, "--local", 3, "-n", 3, "--together").ok()

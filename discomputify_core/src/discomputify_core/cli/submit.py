@@ -21,6 +21,7 @@ from discomputify_core.client.client import NEEDED, Client
 from discomputify_core.client.home import look
 from discomputify_core.client.results import Submitted
 from discomputify_core.edge import clock
+from discomputify_core.edge.machine import usable_cpus
 from discomputify_core.edge.opening import Loaded
 from discomputify_core.edge.trees import Plan
 from discomputify_core.errors import BadInput, DiscomputifyError, JobForgotten, NoSuchJob
@@ -133,11 +134,29 @@ def submit(
             raise BadInput(f"{option} needs a cluster: what runs on this machine alone knows no other jobs.")
     if loaded is None:
         note("no conf found: running on this machine only")
+    if not only_plan:
+        _check_room(local or usable_cpus(), options)
     return _on_this_machine(loaded, local, attrs.evolve(options, embedded=True), only_plan)
 
 
 def _flat(given: tuple[tuple[ProcessId, ...], ...]) -> tuple[ProcessId, ...]:
     return tuple(dict.fromkeys(each for ids in given for each in ids))
+
+
+def _check_room(slots: int, options: Options) -> None:
+    """Refuse what this machine alone could never start: no other node will come.
+
+    Raises:
+        BadInput: says how many slots it takes.
+    """
+    cpus = options.request.cpus
+    at_once = cpus * (options.parts or max(slots // cpus, 1)) if options.together else cpus
+    if at_once > slots:
+        what = f"{options.parts} parts that start together need" if options.together else "a part needs"
+        raise BadInput(
+            f"{what[0].upper()}{what[1:]} {at_once} CPUs at once; on this machine alone there are {slots} slots. "
+            f"Ask for less, or let parts share its CPUs: --local {at_once}"
+        )
 
 
 def _on_cluster(loaded: Loaded, options: Options, only_plan: bool) -> int:
