@@ -1,4 +1,4 @@
-"""K-means by Lloyd's algorithm, so that it can be shared out: some of the rows here, the sums over all from the caller."""
+"""K-means by Lloyd's algorithm, to be shared out: some of the rows here, the sums over all from the caller."""
 
 from __future__ import annotations
 

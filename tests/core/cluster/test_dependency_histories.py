@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from discomputify_core.model import events as ev
-from discomputify_core.model.commands import GatherInputs, StartPart, StopAttempt
+from discomputify_core.model.commands import Command, GatherInputs, StartPart
 from discomputify_core.model.ids import ProcessId
-from discomputify_core.model.job import End, JobSpec, JobState, Outcome
+from discomputify_core.model.job import JobSpec, JobState
 
 from .test_histories import DIGEST, Histories
 
@@ -29,23 +31,21 @@ class Following(Histories):
         super().begin()
 
     def do(self, *events: ev.Event) -> None:
-        commands = self.cluster.handle(*events, now=self.now)
+        super().do(*events)
+        while self.calm and self.gathers:
+            self.answer(self.gathers.pop())
+
+    def see(self, commands: Sequence[Command]) -> None:
+        super().see(commands)
         for job in self.cluster.state.jobs.values():
             if job.ended:
                 assert self.ends.setdefault(job.id, job.state) is job.state, "a job ended twice"
         for command in commands:
             if isinstance(command, StartPart):
-                self.running[command.node][command.attempt] = command
                 self.may_start(command.spec)
             elif isinstance(command, GatherInputs):
                 self.may_start(self.specs[command.spec.process_id], gathered=False)
                 self.gathers.append(command)
-        for command in commands:
-            if isinstance(command, StopAttempt) and command.attempt in self.running[command.node]:
-                self.running[command.node].pop(command.attempt)
-                self.do(ev.AttemptEnded(command.node, Outcome(command.attempt, End.STOPPED)))
-        while self.calm and self.gathers:
-            self.answer(self.gathers.pop())
 
     def may_start(self, spec: JobSpec, *, gathered: bool = True) -> None:
         assert all(self.ends.get(each) is JobState.DONE for each in (*spec.after, *spec.inputs_from))
@@ -83,12 +83,6 @@ class Following(Histories):
         if how != "away":
             self.gathers.remove(command)
         self.answer(command, how, final=how != "away")
-
-    @rule(data=st.data())
-    def clear(self, data: st.DataObject) -> None:
-        ended = [job.id for job in self.cluster.state.jobs.values() if job.ended]
-        if ended:
-            self.do(ev.JobClearAsked(data.draw(st.sampled_from(ended))))
 
     @invariant()
     def in_order(self) -> None:

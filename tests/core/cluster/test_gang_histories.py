@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
@@ -9,9 +11,9 @@ from hypothesis.stateful import initialize, rule
 from discomputify_core.cluster import gangs, together
 from discomputify_core.interfaces.scheduler import Scheduler
 from discomputify_core.model import events as ev
-from discomputify_core.model.commands import StartPart, StopAttempt
+from discomputify_core.model.commands import Command, StartPart
 from discomputify_core.model.ids import ProcessId
-from discomputify_core.model.job import End, JobSpec, Outcome, Request
+from discomputify_core.model.job import JobSpec, Request
 from discomputify_core.plugins.fifo import Fifo
 from discomputify_sched_leastload.policy import LeastLoad
 from discomputify_sched_roundrobin.policy import RoundRobin
@@ -29,18 +31,12 @@ class Gathering(Histories):
         super().begin()
         self.cluster.policy = policy()
 
-    def do(self, *events: ev.Event) -> None:
-        commands = self.cluster.handle(*events, now=self.now)
-        started = {command.attempt: command for command in commands if isinstance(command, StartPart)}
+    def see(self, commands: Sequence[Command]) -> None:
+        super().see(commands)
+        started = {command.attempt for command in commands if isinstance(command, StartPart)}
         for job in self.cluster.state.jobs.values():
-            if job.spec.together and job.live and job.live.keys() <= started.keys():
+            if job.spec.together and job.live and job.live.keys() <= started:
                 assert not self.cluster.state.ready(job), f"{job.id} was started in part"
-        for attempt, start in started.items():
-            self.running[start.node][attempt] = start
-        for command in commands:
-            if isinstance(command, StopAttempt) and command.attempt in self.running[command.node]:
-                self.running[command.node].pop(command.attempt)
-                self.do(ev.AttemptEnded(command.node, Outcome(command.attempt, End.STOPPED)))
 
     @rule(
         parts=st.integers(1, 9),
@@ -65,19 +61,16 @@ class Gathering(Histories):
         self.do(ev.JobSubmitted(spec, self.now))
         self.do(ev.TreeChecked(spec.process_id, "k"))
 
-    def teardown(self) -> None:
-        """As before, once what no node could ever hold is stopped: of the rest, nobody waits for ever."""
-        if not hasattr(self, "cluster"):
-            return
-        for name in self.running:
-            self.join(name)
-        self.now += gangs.GANG_PATIENCE
-        for job in list(self.cluster.state.hungry.values()):
-            if gangs.forming(self.cluster.state, job):
-                found = together.ways(self.cluster.state, job)[0]
-                if gangs.room_at_best(self.cluster.state, found) < self.cluster.state.ready(job):
+    def give_way(self) -> bool:
+        """Stop what no node could ever hold: of the rest, nobody waits for ever."""
+        state, stopped = self.cluster.state, False
+        for job in list(state.hungry.values()):
+            if gangs.forming(state, job):
+                found = together.ways(state, job)[0]
+                if gangs.room_at_best(state, found) < state.ready(job):
                     self.do(ev.JobStopAsked(job.id))
-        super().teardown()
+                    stopped = True
+        return stopped
 
 
 TestGathering = Gathering.TestCase

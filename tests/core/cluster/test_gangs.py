@@ -219,7 +219,7 @@ def test_parts_that_have_to_join_wait_for_room_that_is_kept_for_them_in_the_end(
     assert (gangs.live("pair"), gangs.live("small")) == (1, 3)
     assert gangs.why("pair") == (
         "1 part is ready, to join another one of it that is under way; "
-        "waiting for a free slot on a, b, in use by running parts"
+        "it failed on a before; waiting for a free slot on b, in use by running parts"
     )
     gangs.wait(GANG_PATIENCE)
     assert gangs.why("pair").endswith("; other jobs are held back for it")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -9,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from discomputify_core.cluster import invariants
 from discomputify_core.cluster.machine import Cluster
 from discomputify_core.model import events as ev
-from discomputify_core.model.commands import StartPart, StopAttempt
+from discomputify_core.model.commands import Command, StartPart, StopAttempt
 from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
 from discomputify_core.model.job import End, JobSpec, Outcome, Request
 from discomputify_core.model.node import NodeFacts, NodeLoad
@@ -35,12 +37,24 @@ class Histories(RuleBasedStateMachine):
         self.join("a")
 
     def do(self, *events: ev.Event) -> None:
-        for command in self.cluster.handle(*events, now=self.now):
+        """Let *events* happen; nodes that are there do at once as they are told."""
+        commands = self.cluster.handle(*events, now=self.now)
+        self.see(commands)
+        for command in commands:
+            if not isinstance(command, StopAttempt) or not self.live(command.node):
+                continue
+            if self.running[command.node].pop(command.attempt, None):
+                self.do(ev.AttemptEnded(command.node, Outcome(command.attempt, End.STOPPED)))
+
+    def see(self, commands: Sequence[Command]) -> None:
+        """Look at what the cluster wants, before any of it is done."""
+        for command in commands:
             if isinstance(command, StartPart):
                 self.running[command.node][command.attempt] = command
-            elif isinstance(command, StopAttempt):
-                self.running[command.node].pop(command.attempt, None)
-                self.do(ev.AttemptEnded(command.node, Outcome(command.attempt, End.STOPPED)))
+
+    def give_way(self) -> bool:
+        """Whether something that could never run was taken out of the way of what nothing else keeps from running."""
+        return False
 
     def live(self, name: str) -> bool:
         node = self.cluster.state.nodes.get(NodeName(name))
@@ -144,6 +158,12 @@ class Histories(RuleBasedStateMachine):
     def stop(self, data: st.DataObject) -> None:
         self.do(ev.JobStopAsked(ProcessId(f"job{data.draw(st.integers(1, self.jobs))}")))
 
+    @rule(data=st.data())
+    def clear(self, data: st.DataObject) -> None:
+        ended = [job.id for job in self.cluster.state.jobs.values() if job.ended]
+        if ended:
+            self.do(ev.JobClearAsked(data.draw(st.sampled_from(ended))))
+
     @invariant()
     def holds(self) -> None:
         if hasattr(self, "cluster"):
@@ -156,7 +176,7 @@ class Histories(RuleBasedStateMachine):
             return
         for name in self.running:
             self.join(name)
-        while any(self.running.values()):
+        while any(self.running.values()) or self.give_way():
             for name, held in self.running.items():
                 for attempt in list(held):
                     held.pop(attempt)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from discomputify_core.model import events as ev
-from discomputify_core.model.commands import ClearMemory, StartPart, StopAttempt, TellMemory
+from discomputify_core.model.commands import ClearMemory, Command, StartPart, TellMemory
 from discomputify_core.model.ids import AttemptId, NodeName
 from discomputify_core.model.job import End, JobState, Outcome, PartState
 from discomputify_core.model.memory import AGAIN, Over, Scope
@@ -32,12 +34,11 @@ class Sharing(Histories):
         self.join("b")
         self.submit(parts=9, cpus=1, memory=0, gpu=False, attempts=2, priority=0, per_node=0)
 
-    def do(self, *events: ev.Event) -> None:
-        commands = self.cluster.handle(*events, now=self.now)
+    def see(self, commands: Sequence[Command]) -> None:
+        super().see(commands)
         for command in commands:
             if isinstance(command, StartPart):
                 assert command.generation == self.cluster.job(command.spec.process_id).generation
-                self.running[command.node][command.attempt] = command
             elif isinstance(command, TellMemory):
                 assert command.scope == self.cluster.job(command.scope.process_id).scope
                 assert command.scope not in self.cleared
@@ -45,10 +46,6 @@ class Sharing(Histories):
             elif isinstance(command, ClearMemory):
                 assert command.scope not in self.cleared
                 self.cleared.add(command.scope)
-        for command in commands:
-            if isinstance(command, StopAttempt) and command.attempt in self.running[command.node]:
-                self.running[command.node].pop(command.attempt)
-                self.do(ev.AttemptEnded(command.node, Outcome(command.attempt, End.STOPPED)))
 
     def some(self, data: st.DataObject) -> tuple[str, AttemptId]:
         name = data.draw(st.sampled_from([name for name, held in self.running.items() if held]))
@@ -99,12 +96,6 @@ class Sharing(Histories):
     @rule()
     def master_learns(self) -> None:
         self.do(ev.MemoryTableLost(self.unknown.pop(), "gone"))
-
-    @rule(data=st.data())
-    def clear(self, data: st.DataObject) -> None:
-        ended = [job.id for job in self.cluster.state.jobs.values() if job.ended]
-        if ended:
-            self.do(ev.JobClearAsked(data.draw(st.sampled_from(ended))))
 
     @invariant()
     def shares(self) -> None:

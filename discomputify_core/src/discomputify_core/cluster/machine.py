@@ -152,13 +152,21 @@ class Cluster:
         held_before = state.held_back
         for step in gangs.steps(state, turn.now):
             if step.ways:
-                result = together.place_together(state, step.ways, self.policy, turn.now, step.closed)
+                self._start(turn, together.place_together(state, step.ways, self.policy, turn.now, step.closed))
             else:
-                result = placement.place(state, step.jobs, self.policy, turn.now, step.closed)
-            self._start(turn, result)
+                self._place_each(turn, step)
         for held, gang in sorted(held_before.items() ^ state.held_back.items()):
             turn.touch(held)
             turn.touch(gang)
+
+    def _place_each(self, turn: Turn, step: gangs.Step) -> None:
+        jobs = step.jobs
+        while jobs:
+            result = placement.place(self.state, jobs, self.policy, turn.now, step.closed)
+            self._start(turn, result)
+            # Parts of a gang that hoped for a place which others of it took now may go where they failed before.
+            placed = {job.id for job, *_ in result.placed}
+            jobs = [job for job in jobs if job.id in placed and gangs.joining(job) and self.state.ready(job)]
 
     def _start(self, turn: Turn, result: placement.Pass) -> None:
         self.waits.update(result.waits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from discomputify_core.cluster import gangs
+from discomputify_core.cluster.placement import offers
 from discomputify_core.cluster.state import Job, Node, State
 from discomputify_core.cluster.why_together import why_forming, why_held_back, why_joining
 from discomputify_core.cluster.why_waiting import why_not_admitted
@@ -66,14 +67,24 @@ def _why_not_placed(state: State, job: Job, wait: str) -> str:
         return f"{ready}; the nodes that could run them are set aside: " + "; ".join(job.refused.values())
     if gangs.forming(state, job):
         return why_forming(state, job, _names(usable), wait)
-    busy = wait or _why_busy(job, usable)
+    busy = wait or _why_busy(state, job, usable)
     if gangs.joining(job):
         return f"{ready}, {why_joining(state, job, _names(usable), busy)}"
     return f"{ready}; {why_held_back(state, job) or busy}"
 
 
-def _why_busy(job: Job, usable: list[Node]) -> str:
+def _why_busy(state: State, job: Job, usable: list[Node]) -> str:
     """What keeps ready parts of *job* off nodes that could run them."""
+    avoid = frozenset.intersection(*(offer.ready.avoid for offer in offers(state, [job])))
+    others = [node for node in usable if node.name not in avoid]
+    if len(others) == len(usable):
+        return _why_full(job, usable)
+    them = "it" if job.parts.count(PartState.READY) == 1 else "they"
+    failed = _names([node for node in usable if node.name in avoid])
+    return f"{them} failed on {failed} before; {_why_full(job, others)}"
+
+
+def _why_full(job: Job, usable: list[Node]) -> str:
     free = [n for n in usable if fits(job.spec.request, n.free_cpus, n.free_memory, n.free_resources)]
     full = _full(job)
     if free and all(node.name in full for node in free):
