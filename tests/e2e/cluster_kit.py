@@ -306,12 +306,13 @@ class Commands:
                     left.append(" ".join(process.cmdline()))
         return left
 
-    def parts(self) -> list[psutil.Process]:
-        """Processes of parts that run now."""
+    def parts(self, attempt: int = 0) -> list[psutil.Process]:
+        """Processes of parts that run now; only those in that *attempt*, if it is not 0."""
         found = []
         for process in self.alive():
             with contextlib.suppress(psutil.Error):
-                if "DISCOMPUTIFY_PART" in process.environ():
+                env = process.environ()
+                if "DISCOMPUTIFY_PART" in env and (not attempt or env.get("DISCOMPUTIFY_ATTEMPT") == str(attempt)):
                     found.append(process)
         return found
 

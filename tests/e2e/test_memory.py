@@ -51,34 +51,59 @@ def done(ran: Any, parts: int) -> dict[str, Any]:
     return status
 
 
-def rounds(cluster: Cluster, process_id: str) -> int:
-    """Which round or step the parts of an example have said to be in."""
-    ran = cluster.cli("status", process_id, "--json")
-    note = ran.json["note"] if ran.code == 0 else ""
-    return int(note.split()[-1]) if note else 0
+#: What a copy of an example runs first: in its fourth pause, the first attempt of each part waits until it may go on.
+HELD = """
+import itertools, os, pathlib, time
+
+from discomputify_core import program
+
+there, pause, pauses = pathlib.Path(os.environ["THERE"]), time.sleep, itertools.count(1)
 
 
-def node_of_a_part(cluster: Cluster, process_id: str) -> str:
-    """A node that runs a part of the job."""
-    for node, status in cluster.node_states().items():
-        if status["running"]:
-            return node
-    raise AssertionError(f"no node runs a part of {process_id}")
+def held(seconds):
+    if program.attempt() == 1 and next(pauses) == 4:
+        (there / f"part-{program.part()}").touch()
+        while not (there / "go").exists():
+            pause(0.02)
+    pause(seconds)
+
+
+time.sleep = held
+"""
+
+
+def copied(example: str, folder: Path) -> Path:
+    """A copy of an example, with *HELD* before its own main.py."""
+    files = {path.name: path.read_bytes() for path in (EXAMPLES / example).glob("*.py")}
+    main = files.pop("main.py").decode("utf-8").replace("\nimport time\n", "\nimport held\nimport time\n", 1)
+    assert "import held" in main
+    return program(folder, main, {**files, "held.py": HELD})
+
+
+def run_with_a_node_killed(cluster: Cluster, folder: Path, name: str, *options: object) -> dict[str, Any]:
+    """The status of a job of three parts at its end; a node that runs one is killed once all are in their midst."""
+    there = folder.parent / "there"
+    there.mkdir()
+    how = ("-n", 3, "--together", "--process-id", name, "--json", "--env", f"THERE={there}")
+    submit = cluster.spawn("submit", folder, *how, *options)
+    until(lambda: len(list(there.glob("part-*"))) == 3)
+    busy = [node for node, status in cluster.node_states().items() if status["running"]]
+    kill_and_start_again(cluster, busy[0])
+    (there / "go").touch()
+    status = done(submit.wait(), 3)
+    assert {failure["end"] for failure in status["failures"]} == {"lost"}
+    return status
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["undisturbed", "a node is killed"])
 def test_kmeans_finds_what_one_process_finds(cluster: Cluster, tmp_path: Path, killed: bool) -> None:
-    folder = tmp_path / "kmeans"
+    folder, name = tmp_path / "kmeans", f"kmeans-{killed}"
     program(folder, "", {path.name: path.read_bytes() for path in (EXAMPLES / "kmeans").glob("*.py")})
     script(folder / "prepare.py", folder / "INPUT_PATH")
-    name = f"kmeans-{killed}"
-    slower = ["--", "0.1"] if killed else []
-    submit = cluster.spawn("submit", folder, "-n", 3, "--together", "--process-id", name, "--json", *slower)
     if killed:
-        until(lambda: rounds(cluster, name) >= 3)
-        kill_and_start_again(cluster, node_of_a_part(cluster, name))
-    status = done(submit.wait(), 3)
-    assert bool(status["failures"]) == killed
+        run_with_a_node_killed(cluster, copied("kmeans", folder), name)
+    else:
+        done(cluster.submit(folder, "-n", 3, "--together", "--process-id", name), 3)
     found = json.loads(script(folder / "merge.py", cluster.here / name, "--json"))
     alone = json.loads(script(folder / "merge.py", "--serial", folder / "INPUT_PATH", "--json"))
     assert found["labels"] == alone["labels"]
@@ -94,13 +119,10 @@ def test_kmeans_finds_what_one_process_finds(cluster: Cluster, tmp_path: Path, k
 @pytest.mark.parametrize("killed", [False, True], ids=["undisturbed", "a node is killed"])
 def test_heat_paints_what_one_process_paints(cluster: Cluster, tmp_path: Path, killed: bool) -> None:
     name, example = f"heat-{killed}", EXAMPLES / "heat"
-    options = ["--", "60", "0.03"] if killed else ["--", "60"]
-    submit = cluster.spawn("submit", example, "-n", 3, "--together", "--process-id", name, "--json", *options)
     if killed:
-        until(lambda: rounds(cluster, name) >= 10)
-        kill_and_start_again(cluster, node_of_a_part(cluster, name))
-    status = done(submit.wait(), 3)
-    assert bool(status["failures"]) == killed
+        run_with_a_node_killed(cluster, copied("heat", tmp_path / "heat"), name, "--", "60")
+    else:
+        done(cluster.submit(example, "-n", 3, "--together", "--process-id", name, "--", "60"), 3)
     script(example / "merge.py", cluster.here / name, tmp_path / "parts.png")
     script(example / "merge.py", "--serial", tmp_path / "serial.png", "60")
     assert (tmp_path / "parts.png").read_bytes() == (tmp_path / "serial.png").read_bytes()
@@ -129,12 +151,10 @@ def test_what_was_acknowledged_counts_once_whatever_is_killed(cluster: Cluster, 
     submit = cluster.spawn("submit", folder, *options, "--json")
     kills = 0
     while kills < 12 and submit.running:
-        for process in cluster.parts():
+        for process in cluster.parts(attempt=1)[:1]:
             with contextlib.suppress(psutil.Error):
-                if process.environ()["DISCOMPUTIFY_ATTEMPT"] == "1":
-                    process.kill()
-                    kills += 1
-                    break
+                process.kill()
+                kills += 1
         if kills == 6:
             kill_and_start_again(cluster, NODES[1])
         before = len(list(there.iterdir()))
@@ -201,10 +221,7 @@ def test_parts_run_again_together_when_the_shared_memory_is_killed(cluster: Clus
     )
     until(lambda: len(list(there.glob("*-1"))) == 4)
     cluster.roles["shared_mem_node"].kill()
-    until(
-        lambda: not any(process.environ().get("DISCOMPUTIFY_ATTEMPT") == "1" for process in cluster.parts()),
-        what="parts that wait for what is lost have ended",
-    )
+    until(lambda: not cluster.parts(attempt=1), what="parts that wait for what is lost have ended")
     cluster.start_memory()
     status = done(submit.wait(), 4)
     assert {report["end"] for report in status["failures"]} == {"lost"}

@@ -16,7 +16,7 @@ import os, pathlib, sys, time
 
 there = pathlib.Path(os.environ["THERE"])
 (there / f"{sys.argv[3]}.{sys.argv[1]}").touch()
-end = time.monotonic() + 30
+end = time.monotonic() + 80
 while len(list(there.glob(f"{sys.argv[3]}.*"))) < int(os.environ["PARTS"]) or not (there / "go").exists():
     if time.monotonic() > end:
         sys.exit("the others did not come")
@@ -69,9 +69,10 @@ def test_parts_wait_for_room_for_all_and_start_at_once(cluster: Cluster, place: 
     other.start("long", 1)
     until(lambda: other.came("long"))
     place.start("gang", 4, "--together")
-    assert cluster.why("gang") == (
+    cluster.why(
+        "gang",
         "gang is waiting: its 4 parts start together: 3 of 4 would fit now; "
-        "waiting for 1 more free slot on 127.0.0.1, 127.0.0.2\n"
+        "waiting for 1 more free slot on 127.0.0.1, 127.0.0.2\n",
     )
     assert cluster.status("gang")["parts"]["ready"] == 4
     place.go()
@@ -86,9 +87,8 @@ def test_a_gang_that_can_never_fit_says_so_and_lets_others_pass(cluster: Cluster
     place.start("huge", 5, "--together")
     place.start("tiny", 4)
     place.ends("tiny")
-    said = "huge is waiting: its 5 parts start together and need 5 CPUs; the connected nodes have 4 in all ("
-    assert cluster.why("huge").startswith(said)
-    assert cluster.why("huge.2").startswith("part 2 is ready: its 5 parts start together and need 5 CPUs")
+    cluster.why("huge", "its 5 parts start together and need 5 CPUs; the connected nodes have 4 in all (")
+    cluster.why("huge.2", "part 2 is ready: its 5 parts start together and need 5 CPUs")
     cluster.cli("stop", "huge").ok()
     assert cluster.status("huge")["parts"]["stopped"] == 5
 
@@ -97,7 +97,7 @@ def test_two_gangs_go_one_after_the_other(cluster: Cluster, place: Place) -> Non
     place.start("first", 3, "--together")
     place.start("second", 4, "--together")
     until(lambda: place.came("first") == 3)
-    assert "1 of 4 would fit now" in cluster.why("second")
+    cluster.why("second", "1 of 4 would fit now")
     assert place.came("second") == 0
     place.go()
     place.ends("first", "second")
