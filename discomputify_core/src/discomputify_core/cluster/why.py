@@ -56,7 +56,7 @@ def _waiting(job: Job) -> str:
 
 def _why_not_placed(state: State, job: Job, wait: str) -> str:
     ready = f"{_parts(job.parts.count(PartState.READY))} ready"
-    nodes = [node for node in state.nodes.values() if node.open]
+    nodes = state.open_nodes()
     if not nodes:
         return f"{ready}; no computing node is connected{_expected(state)}"
     never = {node.name: _never(job.spec, node) for node in nodes}

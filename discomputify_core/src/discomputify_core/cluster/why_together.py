@@ -58,7 +58,7 @@ def why_held_back(state: State, job: Job) -> str:
 
 
 def _too_large(state: State, job: Job, count: int, best: int, on: str) -> str:
-    nodes = [node for node in state.nodes.values() if node.open]
+    nodes = state.open_nodes()
     usable = [node for node in nodes if node.could_run(job.spec) and node.name not in job.refused]
     need, have = count * job.spec.request.cpus, sum(node.facts.slots for node in usable)
     whose = "the connected nodes" if len(usable) == len(nodes) else "the nodes that it may use"
