@@ -101,6 +101,7 @@ __all__ = [
     "RoundsDiffer",
     "SharedMemoryError",
     "StoreError",
+    "StoreFull",
     "TheirFault",
     "TooLate",
     "Unreachable",
@@ -245,6 +246,10 @@ class BlobDamaged(StoreError):
 
 class NoSuchTree(StoreError):
     """The store has no manifest of that name or digest."""
+
+
+class StoreFull(StoreError):
+    """The store's disk is too full to take more."""
 
 
 class ProgramError(DiscomputifyError):

@@ -105,5 +105,5 @@ class Following(Histories):
 
 TestFollowing = Following.TestCase
 TestFollowing.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -109,5 +109,5 @@ class Everything(Gathering, Sharing, Following):
 
 TestEverything = Everything.TestCase
 TestEverything.settings = settings(
-    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )

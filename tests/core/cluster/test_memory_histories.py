@@ -27,7 +27,9 @@ class Sharing(Histories):
         self.unknown: list[str] = []
         #: What each scope was told, by table is left out: a scope is told anew in every table.
         self.told: dict[Scope, dict[int, Over]] = {}
+        #: What is not needed any more, and what of that is free.
         self.cleared: set[Scope] = set()
+        self.freed: set[Scope] = set()
         #: Which table each attempt used.
         self.used: dict[AttemptId, str] = {}
         super().begin()
@@ -44,7 +46,7 @@ class Sharing(Histories):
                 assert command.scope not in self.cleared
                 self.told.setdefault(command.scope, {}).update({over.part: over for over in command.over})
             elif isinstance(command, ClearMemory):
-                assert command.scope not in self.cleared
+                assert command.scope not in self.freed
                 self.cleared.add(command.scope)
 
     def some(self, data: st.DataObject) -> tuple[str, AttemptId]:
@@ -73,6 +75,12 @@ class Sharing(Histories):
         self.do(ev.MemoryUsed(NodeName(name), attempt, table))
         if self.running[name].pop(attempt, None):
             self.do(ev.AttemptEnded(NodeName(name), Outcome(attempt, End.DONE, manifest=DIGEST)))
+
+    @precondition(lambda self: self.cleared - self.freed)
+    @rule()
+    def free(self) -> None:
+        self.freed = set(self.cleared)
+        self.do(*(ev.MemoryCleared(scope) for scope in sorted(self.freed, key=str)))
 
     @rule(told=st.booleans())
     def lose(self, told: bool) -> None:
@@ -105,7 +113,8 @@ class Sharing(Histories):
             tables = {each.memory for each in job.live.values() if each.memory and not each.ends_as}
             if job.memory.any_done():
                 tables.add(job.memory.table)
-            assert len(tables - {""}) <= 1, "parts that count on each other are in different tables"
+            # A job that is being stopped does not start over; its nodes may be too far away to hear of it.
+            assert job.stop_asked or len(tables - {""}) <= 1, "parts that count on each other are in different tables"
             assert all(each.losses <= job.spec.lost_attempts + 1 for each in job.parts.trouble.values())
             assert job.memory.used or not job.memory.told
             if job.memory.told and job.state is not JobState.STOPPED:
@@ -122,5 +131,5 @@ class Sharing(Histories):
 
 TestSharing = Sharing.TestCase
 TestSharing.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -17,15 +17,18 @@ Range = tuple[int, frozenset[NodeName]]
 
 
 def barred(job: Job, nodes: Iterable[Node]) -> frozenset[NodeName]:
-    """Nodes that no part of *job* may use: they were set aside, or are too small for its files."""
-    small = (node.name for node in nodes if node.facts.cache_limit < job.spec.part_bytes)
-    return frozenset(job.refused).union(small)
+    """Nodes that no part of *job* may use: it avoids them, they are too small for its files, or lack what it needs."""
+    spec = job.spec
+    unfit = (node.name for node in nodes if node.facts.cache_limit < spec.part_bytes or node.lacks(spec))
+    return frozenset(job.refused).union(unfit)
 
 
 def rooms(state: State, job: Job, closed: Collection[NodeName] = ()) -> dict[NodeName, int]:
     """How many more parts of *job* each node can take now, nodes in *closed* and those without room left out."""
     own, found = job.parts_on_nodes(), {}
     for node in _usable(state, job, closed):
+        if not node.takes_parts:
+            continue
         count = how_many_fit(job.spec.request, node.free_cpus, node.free_memory, node.free_resources)
         found[node.name] = _limited(job, count, own[node.name])
     return {name: count for name, count in found.items() if count > 0}

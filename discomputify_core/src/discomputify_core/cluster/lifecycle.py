@@ -22,6 +22,8 @@ class Cause(enum.Enum):
     ADMITTED = "admitted"
     #: The scheduler chose a node for it.
     PLACED = "placed"
+    #: Its node, which had been given up, came back with an attempt of it.
+    ADOPTED = "adopted"
     #: Its program runs.
     STARTED = "started"
     #: Its outputs are committed.
@@ -36,6 +38,8 @@ class Cause(enum.Enum):
     STOPPED = "stopped"
     #: It was done, but what it shared with other parts is lost: they start again together.
     STARTED_OVER = "started over"
+    #: Its job, which had ended, was submitted again.
+    RESUBMITTED = "resubmitted"
 
 
 PART: dict[tuple[PartState, Cause], PartState] = {
@@ -43,6 +47,7 @@ PART: dict[tuple[PartState, Cause], PartState] = {
     (W, Cause.GAVE_UP): FAILED,
     (W, Cause.STOPPED): STOPPED,
     (R, Cause.PLACED): P,
+    (R, Cause.ADOPTED): P,
     (R, Cause.STOPPED): STOPPED,
     (P, Cause.STARTED): U,
     (P, Cause.COMMITTED): DONE,
@@ -57,9 +62,13 @@ PART: dict[tuple[PartState, Cause], PartState] = {
     (U, Cause.STOPPED): STOPPED,
     (DONE, Cause.GAVE_UP): FAILED,
     (DONE, Cause.STARTED_OVER): R,
+    (DONE, Cause.RESUBMITTED): W,
+    (FAILED, Cause.RESUBMITTED): W,
+    (STOPPED, Cause.RESUBMITTED): W,
 }
 
-#: A part that is done may have to run again while its job goes on; once all parts are in these states, none does.
+#: A part that is done may have to run again while its job goes on; once all parts are in these states, none does
+#: before the job is submitted again.
 PART_ENDED = frozenset({DONE, FAILED, STOPPED})
 
 

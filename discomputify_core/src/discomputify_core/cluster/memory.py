@@ -31,33 +31,33 @@ class JobMemory:
     #: What is to be told at the end of this turn.
     over: list[Over] = attrs.field(factory=list)
     #: One byte per part: whether it is done and used this memory.
-    _done: bytearray = attrs.field(factory=bytearray)
+    done_parts: bytearray = attrs.field(factory=bytearray)
     #: What is remembered of the troubles of such parts: they may have to run again.
-    _trouble: dict[int, Trouble] = attrs.field(factory=dict)
+    trouble: dict[int, Trouble] = attrs.field(factory=dict)
 
     def note_done(self, part: int, total: int, trouble: Trouble | None) -> None:
         """*part*, which used this memory, is done; *trouble* it had before."""
-        if not self._done:
-            self._done = bytearray(total + 1)
-        self._done[part] = 1
+        if not self.done_parts:
+            self.done_parts = bytearray(total + 1)
+        self.done_parts[part] = 1
         if trouble is not None:
-            self._trouble[part] = trouble
+            self.trouble[part] = trouble
 
     def done(self) -> Iterator[int]:
         """Done parts that used this memory, in order."""
-        part = self._done.find(1)
+        part = self.done_parts.find(1)
         while part != -1:
             yield part
-            part = self._done.find(1, part + 1)
+            part = self.done_parts.find(1, part + 1)
 
     def any_done(self) -> bool:
         """Whether a done part used this memory."""
-        return 1 in self._done
+        return 1 in self.done_parts
 
     def trouble_of(self, part: int) -> Trouble:
         """What is remembered of a done part: its failures and losses, not where it failed."""
-        before = self._trouble.get(part)
-        return Trouble() if before is None else Trouble(failures=before.failures, losses=before.losses)
+        before = self.trouble.get(part)
+        return Trouble() if before is None else Trouble(before.number, before.failures, before.losses)
 
     def may_be_in(self, table: str) -> bool:
         """Whether it is in *table*, as far as is known."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from discomputify_core.cluster import dependencies
-from discomputify_core.cluster.lifecycle import Cause
-from discomputify_core.cluster.on_attempts import stop
+from discomputify_core.cluster import dependencies, limits, on_memory
 from discomputify_core.cluster.parts import Parts
 from discomputify_core.cluster.state import Job
 from discomputify_core.cluster.turn import Turn
 from discomputify_core.model import events as ev
-from discomputify_core.model.commands import CheckTree, ClearMemory, ClearStore
-from discomputify_core.model.job import PartState
+from discomputify_core.model.commands import CheckTree, ClearStore
 
 
 def on_job_submitted(turn: Turn, event: ev.JobSubmitted) -> None:
@@ -18,7 +15,10 @@ def on_job_submitted(turn: Turn, event: ev.JobSubmitted) -> None:
     spec = event.spec
     if spec.process_id in turn.state.jobs:
         return
+    turn.state.clearing.pop(spec.process_id, None)  # what the store holds under that name is the new job's
     job = turn.state.jobs[spec.process_id] = Job(spec, turn.state.next_order(), event.wall, Parts(spec.parts))
+    job.submitted_at = turn.now
+    turn.state.clock(job)
     turn.touch(job.id)
     dependencies.follow(turn, job, event.wall)
     if not job.ended:
@@ -44,15 +44,8 @@ def on_job_stop_asked(turn: Turn, event: ev.JobStopAsked) -> None:
     job = turn.state.jobs.get(event.process_id)
     if job is None or job.ended or job.stop_asked:
         return
-    turn.touch(job.id)
-    job.stop_asked = event.by or "a user"
-    job.reason = f"stopped by {job.stop_asked}"
-    job.parts.move_all(PartState.WAITING, Cause.STOPPED)
-    job.parts.move_all(PartState.READY, Cause.STOPPED)
-    turn.state.hungry.pop(job.id, None)
-    for attempt in job.live.values():
-        stop(turn, attempt, job.reason)
-    turn.ended_perhaps(job, event.wall)
+    by = event.by or "a user"
+    limits.end_early(turn, job, by, f"stopped by {by}", event.wall)
 
 
 def on_job_clear_asked(turn: Turn, event: ev.JobClearAsked) -> None:
@@ -61,10 +54,17 @@ def on_job_clear_asked(turn: Turn, event: ev.JobClearAsked) -> None:
     if job is None or not job.ended or dependencies.in_need(turn.state, job) is not None:
         return
     del turn.state.jobs[job.id]
+    turn.state.clock(job, known=False)
     dependencies.forget(turn, job)
     turn.telling.pop(job.id, None)
     if job.memory.used:
-        turn.commands.append(ClearMemory(job.scope))
+        on_memory.clear(turn, job.scope)
     if not event.keep_files:
+        turn.state.clearing[job.id] = None
         turn.commands.append(ClearStore(job.id))
     turn.changed[job.id] = None
+
+
+def on_store_cleared(turn: Turn, event: ev.StoreCleared) -> None:
+    """The store has removed what it held of a job that was forgotten."""
+    turn.state.clearing.pop(event.process_id, None)

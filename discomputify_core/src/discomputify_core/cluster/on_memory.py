@@ -16,12 +16,12 @@ from discomputify_core.model import events as ev
 from discomputify_core.model.commands import ClearMemory
 from discomputify_core.model.ids import attempt_id
 from discomputify_core.model.job import AttemptReport, End, PartState
-from discomputify_core.model.memory import DONE, GONE, Over
+from discomputify_core.model.memory import AGAIN, DONE, GONE, Over, Scope
 
 
 def on_memory_used(turn: Turn, event: ev.MemoryUsed) -> None:
     """An attempt uses shared memory: its job's memory learns who is over, unless it is another table than before."""
-    attempt = on_attempts.known(turn, event.node, event.attempt)
+    attempt = on_attempts.wanted(turn, event.node, event.attempt)
     if attempt is None:
         return
     job = turn.state.jobs[attempt.process_id]
@@ -31,10 +31,10 @@ def on_memory_used(turn: Turn, event: ev.MemoryUsed) -> None:
         return
     memory = job.memory
     memory.used = True
+    only_newest(turn, job, attempt.part)
     if not memory.may_be_in(event.table):
         if in_use(job, besides=attempt):
-            wall = turn.state.nodes[event.node].seen_wall
-            start_over(turn, job, "the shared memory was lost while they used it", memory.table, wall)
+            start_over(turn, job, "the shared memory was lost while they used it", memory.table, event.wall)
             return
         memory.forget_table()
     memory.table = event.table or memory.table
@@ -43,9 +43,17 @@ def on_memory_used(turn: Turn, event: ev.MemoryUsed) -> None:
         tell_all(turn, job)
 
 
+def only_newest(turn: Turn, job: Job, part: int) -> None:
+    """In shared memory an attempt takes the place of older ones of its part, which have to end."""
+    *older, _ = sorted(job.attempts_of(part), key=lambda attempt: attempt.number)
+    for attempt in older:
+        if not attempt.stopping:
+            on_attempts.stop(turn, attempt, "a newer attempt of the part takes its place in shared memory")
+
+
 def on_start_over_asked(turn: Turn, event: ev.StartOverAsked) -> None:
     """What a part needs of its job's shared memory is gone for good."""
-    attempt = on_attempts.known(turn, event.node, event.attempt)
+    attempt = on_attempts.wanted(turn, event.node, event.attempt)
     if attempt is None:
         return
     job = turn.state.jobs[attempt.process_id]
@@ -54,6 +62,7 @@ def on_start_over_asked(turn: Turn, event: ev.StartOverAsked) -> None:
         too_late(turn, job, attempt)
         return
     job.memory.used = True
+    only_newest(turn, job, attempt.part)
     start_over(turn, job, event.reason, "", event.wall)
 
 
@@ -92,7 +101,7 @@ def start_over(turn: Turn, job: Job, reason: str, table: str, wall: float) -> No
     job.started_over = reason
     job.memory = JobMemory()
     turn.telling.pop(job.id, None)
-    turn.commands.append(ClearMemory(old))
+    clear(turn, old)
     turn.touch(job.id)
     for attempt in under_way:
         blameless = bool(table and attempt.memory and attempt.memory != table)
@@ -101,6 +110,17 @@ def start_over(turn: Turn, job: Job, reason: str, table: str, wall: float) -> No
     turn.feed(job)
     if not turn.state.ready(job):
         turn.ended_perhaps(job, wall)
+
+
+def clear(turn: Turn, scope: Scope) -> None:
+    """Nobody needs *scope* any more."""
+    turn.state.clearing_memory[scope] = None
+    turn.commands.append(ClearMemory(scope))
+
+
+def on_memory_cleared(turn: Turn, event: ev.MemoryCleared) -> None:
+    """The shared memory has freed a scope."""
+    turn.state.clearing_memory.pop(event.scope, None)
 
 
 def too_late(turn: Turn, job: Job, attempt: Attempt) -> None:
@@ -115,6 +135,8 @@ def end_soon(turn: Turn, attempt: Attempt, reason: str, ends_as: End) -> None:
     Its part goes back once it has ended: what it occupies is not free before.
     """
     attempt.ends_as = ends_as
+    # What it kept goes with what it had shared, which is gone.
+    turn.state.jobs[attempt.process_id].checkpoints.pop(attempt.part, None)
     on_attempts.stop(turn, attempt, reason)
 
 
@@ -122,11 +144,13 @@ def take_back(turn: Turn, job: Job, memory: JobMemory, reason: str, wall: float)
     """Done parts that used *memory* have to run again; where that was too often already, they fail."""
     for part, number, node, manifest in job.outputs.take_back(memory.done()):
         trouble = memory.trouble_of(part)
-        trouble.number = number + 1
+        trouble.number = max(trouble.number, number + 1)
         trouble.losses += 1
         job.parts.trouble[part] = trouble
         cause = Cause.STARTED_OVER if trouble.losses <= job.spec.lost_attempts else Cause.GAVE_UP
         job.parts.move(part, cause)
+        if cause is Cause.GAVE_UP:
+            turn.given_up[job.id] = wall
         why = reason if cause is Cause.STARTED_OVER else on_attempts.lost_too_often(job, trouble, reason)
         attempt = attempt_id(job.id, part, number, job.spec.key)
         end = End.LOST.value
@@ -136,10 +160,20 @@ def take_back(turn: Turn, job: Job, memory: JobMemory, reason: str, wall: float)
 
 def tell_all(turn: Turn, job: Job) -> None:
     """Tell a memory that is used for the first time which parts are over already."""
-    for part, number, _, _ in job.outputs.rows():
-        turn.tell(job, Over(part, number, attempt_id(job.id, part, number, job.spec.key), DONE))
+    for at, (part, number, _, _) in job.outputs.positions():
+        turn.tell(job, Over(part, number, job.attempt_at(at), DONE))
     for part in job.parts.having(PartState.FAILED):
         reports = job.reports.get(part)
         if reports:
             last = reports[-1]
             turn.tell(job, Over(part, last.number, last.attempt, GONE, last.reason))
+
+
+def tell_again(turn: Turn, job: Job) -> None:
+    """Tell all that is over once more: nobody knows whether it was heard."""
+    tell_all(turn, job)
+    for part, trouble in job.parts.trouble.items():
+        live = [attempt.number for attempt in job.attempts_of(part)]
+        over = min(live, default=trouble.number) - 1
+        if over and (live or job.parts.state(part) is PartState.READY):
+            turn.tell(job, Over(part, over, attempt_id(job.id, part, over, job.spec.key), AGAIN))

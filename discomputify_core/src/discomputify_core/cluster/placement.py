@@ -58,7 +58,7 @@ def offers(state: State, jobs: list[Job]) -> list[Offer]:
                 process_id=job.id,
                 owner=job.spec.owner,
                 priority=job.spec.priority,
-                request=_asked(job),
+                request=asked(job),
                 count=count,
                 part_bytes=job.spec.part_bytes,
                 avoid=barred | group if group and _elsewhere(state, job, barred | group) else barred,
@@ -72,7 +72,8 @@ def _limit_name(job: Job) -> str:
     return f"part of {job.id}"
 
 
-def _asked(job: Job) -> Request:
+def asked(job: Job) -> Request:
+    """What a part of *job* asks for, its limit on a node included."""
     request = job.spec.request
     return attrs.evolve(request, needs={**request.needs, _limit_name(job): 1}) if job.spec.per_node else request
 
@@ -201,7 +202,7 @@ def _fault(
         return f"placed something that was not offered ({placement!r})."
     node = state.nodes.get(placement.node)
     ready = found[placement.key].ready
-    if node is None or not node.open:
+    if node is None or not node.takes_parts:
         return f"chose the node {placement.node!r}, which is not live."
     if type(placement.count) is not int or placement.count < 1 or math.isnan(placement.count):
         return f"placed {placement.count!r} parts."
@@ -223,4 +224,4 @@ def _fault(
     return ""
 
 
-__all__ = ["NOWHERE", "Offer", "Pass", "ask", "offers", "place", "view_of"]
+__all__ = ["NOWHERE", "Offer", "Pass", "ask", "asked", "offers", "place", "view_of"]

@@ -7,7 +7,6 @@ from itertools import islice
 from discomputify_core.cluster.state import Job, Node, State
 from discomputify_core.cluster.why import node_sentence, why_job
 from discomputify_core.errors import BadInput
-from discomputify_core.model.ids import attempt_id
 from discomputify_core.model.job import AttemptReport, JobStatus, PartOutput, PartState
 from discomputify_core.model.message import Outputs
 from discomputify_core.model.node import NodeFacts, NodeLoad, NodeStatus
@@ -42,7 +41,18 @@ def job_status(state: State, job: Job) -> JobStatus:
         dependants=tuple(islice(job.dependants, DEPENDANTS)),
         together=job.spec.together,
         generation=job.generation,
+        trees=_trees(job),
+        output_bytes=job.outputs.bytes,
+        tree_bytes=job.spec.tree_bytes,
     )
+
+
+def _trees(job: Job) -> tuple[tuple[str, int], ...]:
+    """The programs of a job, the first one first, and how many parts are done by each."""
+    found = dict.fromkeys((origin.tree for origin in job.origins), 0)
+    for origin, count in zip(job.origins, job.outputs.by_origin, strict=True):
+        found[origin.tree] += count
+    return tuple(found.items())
 
 
 def warnings(job: Job) -> list[str]:
@@ -77,11 +87,10 @@ def warnings(job: Job) -> list[str]:
 def outputs(job: Job, after: int, limit: int) -> Outputs:
     """Committed outputs in the order of their commits, from position *after* on."""
     stop = min(len(job.outputs), after + limit)
-    rows = job.outputs.rows(max(after, 0), stop)
+    rows = job.outputs.positions(max(after, 0), stop)
     return Outputs(
         outputs=tuple(
-            PartOutput(part, number, attempt_id(job.id, part, number, job.spec.key), manifest)
-            for part, number, _, manifest in rows
+            PartOutput(part, number, job.attempt_at(at), manifest) for at, (part, number, _, manifest) in rows
         ),
         next=stop,
         ended=job.ended and stop == len(job.outputs),
@@ -113,11 +122,10 @@ def attempts(job: Job, part: int) -> list[AttemptReport]:
     for live in job.attempts_of(part):
         end = "running" if live.started_wall else "placed"
         found.append(AttemptReport(part, live.number, live.id, live.node, end=end, started_at=live.started_wall))
-    done = job.outputs.find(part) if job.parts.state(part) is PartState.DONE else None
-    if done:
-        _, number, name, manifest = done
-        attempt = attempt_id(job.id, part, number, job.spec.key)
-        found.append(AttemptReport(part, number, attempt, name, end="done", manifest=manifest))
+    at = job.outputs.position(part) if job.parts.state(part) is PartState.DONE else None
+    if at is not None:
+        _, number, name, manifest = job.outputs.row(at)
+        found.append(AttemptReport(part, number, job.attempt_at(at), name, end="done", manifest=manifest))
     return sorted(found, key=lambda report: report.number)
 
 
@@ -137,7 +145,7 @@ def _node_status(state: State, node: Node) -> NodeStatus:
     facts: NodeFacts = node.facts
     return NodeStatus(
         name=node.name,
-        state="lost" if node.state == "cut" else node.state,
+        state="away" if node.away else node.state,
         slots=facts.slots,
         running=len(node.attempts),
         load=node.load if node.live else NodeLoad(),
@@ -145,4 +153,5 @@ def _node_status(state: State, node: Node) -> NodeStatus:
         reason=node_sentence(state, node),
         facts=facts,
         seen_at=node.seen_wall,
+        drained=bool(node.drained),
     )

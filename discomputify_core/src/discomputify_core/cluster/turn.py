@@ -12,7 +12,7 @@ import attrs
 
 from discomputify_core.cluster.state import Job, State
 from discomputify_core.model.commands import Command, DropJob
-from discomputify_core.model.ids import ProcessId
+from discomputify_core.model.ids import NodeName, ProcessId
 from discomputify_core.model.job import JobState, PartState
 from discomputify_core.model.memory import Over
 
@@ -29,6 +29,8 @@ class Settings:
     expected: tuple[str, ...] = ()
     lease: float = LEASE
     cut: float = CUT
+    #: Seconds after which a job that has ended is forgotten; None: never.
+    keep: float | None = None
 
 
 @attrs.define
@@ -42,12 +44,16 @@ class Turn:
     commands: list[Command] = attrs.field(factory=list)
     #: Jobs that look different now.
     changed: dict[ProcessId, None] = attrs.field(factory=dict)
+    #: Jobs, parts and nodes of attempts that began or ended, for the invariants.
+    touched: list[tuple[ProcessId, int, NodeName]] = attrs.field(factory=list)
     #: Whether a placement pass may find something.
     dirty: bool = False
     #: Jobs whose shared memory is to be told who is over.
     telling: dict[ProcessId, Job] = attrs.field(factory=dict)
     #: Jobs that have ended, for which others may wait.
     settled: deque[Job] = attrs.field(factory=deque)
+    #: Jobs of which a part was given up, and when (Unix time).
+    given_up: dict[ProcessId, float] = attrs.field(factory=dict)
 
     def touch(self, process_id: ProcessId) -> None:
         """*process_id* looks different now."""
@@ -74,8 +80,8 @@ class Turn:
             return
         last = next(reversed(hungry.values())) if hungry else None
         hungry[job.id] = job
-        if last is not None and _turn(last) > _turn(job):
-            self.state.hungry = {job.id: job for job in sorted(hungry.values(), key=_turn)}
+        if last is not None and last.rank > job.rank:
+            self.state.hungry = {job.id: job for job in sorted(hungry.values(), key=lambda job: job.rank)}
 
     def tell(self, job: Job, over: Over) -> None:
         """Let the job's shared memory know, if it is in use, that an attempt is over."""
@@ -88,25 +94,25 @@ class Turn:
         if job.id in self.state.gangs:  # others may have been held back for it
             self.dirty = True
         self.state.sated(job)
-        if not job.ended or job.live or job.ended_wall is not None:
+        if not job.ended or job.ended_wall is not None:
             return
-        job.ended_wall = wall
+        job.ended_wall, job.ended_at = wall, self.now
+        self.state.clock(job)
         if job.state is JobState.FAILED and not job.reason:
-            job.reason = _why_failed(job)
+            job.reason = why_failed(job)
         elif job.state is JobState.DONE:
             job.reason = ""
         for name in job.ran_on:
-            self.commands.append(DropJob(name, job.id))
+            # Where an attempt has not ended that another one has beaten, its node is told once it has.
+            if not any(attempt.process_id == job.id for attempt in self.state.nodes[name].attempts.values()):
+                self.commands.append(DropJob(name, job.id))
         job.pending.clear()
         if job.dependants:
             self.settled.append(job)
 
 
-def _turn(job: Job) -> tuple[int, int]:
-    return (-job.spec.priority, job.order)
-
-
-def _why_failed(job: Job) -> str:
+def why_failed(job: Job) -> str:
+    """Which part of *job* failed, and how."""
     part = next(job.parts.having(PartState.FAILED), 0)
     failed = job.parts.count(PartState.FAILED)
     reports = job.reports.get(part)

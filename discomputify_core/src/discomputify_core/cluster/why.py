@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from discomputify_core.cluster import gangs
+from discomputify_core.cluster import gangs, setting_aside
 from discomputify_core.cluster.placement import offers
+from discomputify_core.cluster.requirements import Lack, nobody_has, some_lack
 from discomputify_core.cluster.state import Job, Node, State
 from discomputify_core.cluster.why_together import why_forming, why_held_back, why_joining
 from discomputify_core.cluster.why_waiting import why_not_admitted
 from discomputify_core.model.job import JobSpec, PartState
 from discomputify_core.model.view import fits
+
+#: Most nodes of which is said why they take no new parts.
+CLOSED = 3
 
 
 def size(count: int) -> str:
@@ -42,7 +46,18 @@ def why_job(state: State, job: Job, waits: Mapping[str, str] | None = None) -> s
     if not job.admitted:
         return why_not_admitted(state, job)
     placing = _why_not_placed(state, job, (waits or {}).get(job.id, "")) if counts.ready else ""
-    return "; ".join(filter(None, (placing, _waiting(job))))
+    return "; ".join(filter(None, (placing, _waiting(job), _left_out(state, job))))
+
+
+def _lacks(job: Job, nodes: Sequence[Node]) -> list[tuple[str, tuple[Lack, ...]]]:
+    """What *nodes* lack of what *job* requires."""
+    return [(node.name, node.lacks(job.spec)) for node in nodes] if job.spec.require else []
+
+
+def _left_out(state: State, job: Job) -> str:
+    """Which nodes get no part that is ready, because they lack what *job* requires, while others do not."""
+    lacks = _lacks(job, state.open_nodes()) if job.parts.count(PartState.READY) else []
+    return "" if all(each for _, each in lacks) else some_lack(lacks)
 
 
 def _waiting(job: Job) -> str:
@@ -58,7 +73,12 @@ def _why_not_placed(state: State, job: Job, wait: str) -> str:
     ready = f"{_parts(job.parts.count(PartState.READY))} ready"
     nodes = state.open_nodes()
     if not nodes:
-        return f"{ready}; no computing node is connected{_expected(state)}"
+        closed = _closed(state)
+        takes = f"takes new parts: {closed}" if closed else f"is connected{_expected(state)}"
+        return f"{ready}; no computing node {takes}"
+    nobody = nobody_has(_lacks(job, nodes))
+    if nobody:
+        return f"{ready}; {nobody}"
     never = {node.name: _never(job.spec, node) for node in nodes}
     if all(never.values()):
         return f"{ready}, but no node could ever run one: " + "; ".join(dict.fromkeys(never.values()))
@@ -67,7 +87,8 @@ def _why_not_placed(state: State, job: Job, wait: str) -> str:
         return f"{ready}; the nodes that could run them are set aside: " + "; ".join(job.refused.values())
     if gangs.forming(state, job):
         return why_forming(state, job, _names(usable), wait)
-    busy = wait or _why_busy(state, job, usable)
+    closed = _closed(state)
+    busy = (wait or _why_busy(state, job, usable)) + (f" ({closed})" if closed else "")
     if gangs.joining(job):
         return f"{ready}, {why_joining(state, job, _names(usable), busy)}"
     return f"{ready}; {why_held_back(state, job) or busy}"
@@ -79,8 +100,10 @@ def _why_busy(state: State, job: Job, usable: list[Node]) -> str:
     others = [node for node in usable if node.name not in avoid]
     if len(others) == len(usable):
         return _why_full(job, usable)
-    them = "it" if job.parts.count(PartState.READY) == 1 else "they"
     failed = _names([node for node in usable if node.name in avoid])
+    if not others:
+        return f"waiting for other nodes than {failed}, where they failed before"
+    them = "it" if job.parts.count(PartState.READY) == 1 else "they"
     return f"{them} failed on {failed} before; {_why_full(job, others)}"
 
 
@@ -124,6 +147,8 @@ def _never(spec: JobSpec, node: Node) -> str:
             f"a part needs {size(spec.part_bytes)} of files in place, the cache of {node.name} may hold "
             f"{size(facts.cache_limit)} (CACHE_LIMIT)"
         )
+    for lack in node.lacks(spec):
+        return f"a part needs {lack.text}, {node.name} has {lack.has}"
     return ""
 
 
@@ -149,13 +174,18 @@ def why_part(state: State, job: Job, part: int, waits: Mapping[str, str] | None 
     elif where is PartState.WAITING:
         now = f"part {part} waits: {why_job(state, job, waits)}"
     elif where in (PartState.PLACED, PartState.RUNNING):
-        live = next(job.attempts_of(part))
+        live, *others = job.attempts_of(part)
         waiting = job.waiting.get(live.id, "")
         running = "ran" if waiting else "runs"
         doing = running if where is PartState.RUNNING else "is being prepared (its files are put in place)"
         now = f"part {part} {doing} on {live.node}, attempt {live.number}" + (f": {waiting}" if waiting else "")
         if live.stopping:
             now += f"; it is being ended: {live.stopping}"
+        for other in others:
+            now += f"; at the same time on {other.node}, attempt {other.number}"
+            now += f", which is being ended: {other.stopping}" if other.stopping else ""
+        if part in job.checkpoints:
+            now += "; it has a checkpoint, from which its next attempt would go on"
     elif where is PartState.DONE:
         done = job.outputs.find(part)
         now = f"part {part} is done" + (f" on {done[2]}, attempt {done[1]}" if done else "")
@@ -169,14 +199,30 @@ def why_part(state: State, job: Job, part: int, waits: Mapping[str, str] | None 
 
 def node_sentence(state: State, node: Node) -> str:
     """What holds *node* back, if anything."""
-    if node.state == "cut":
-        return f"{node.reason}; waiting a moment for it to come back"
+    if node.member and not node.live:
+        how_long = "for it" if node.away else "a moment for it"
+        return f"{node.reason}; waiting {how_long} to come back"
     if not node.live:
         return node.reason
-    if node.stopping:
-        return "stops as planned"
-    said = [why for job in state.jobs.values() if (why := job.refused.get(node.name))]
-    return "; ".join(said)
+    said = [setting_aside.sentence(node, state.now)]
+    said += [why for job in state.jobs.values() if (why := job.refused.get(node.name))]
+    return "; ".join(filter(None, said))
+
+
+def _closed(state: State) -> str:
+    """Why nodes that are there, or were a moment ago, take no new parts; of the first few."""
+    closed = [node for node in state.nodes.values() if node.member and not node.takes_parts]
+    closed.sort(key=lambda node: node.order)
+    said = [f"{node.name} {node_closed(node, state.now)}" for node in closed[:CLOSED]]
+    return "; ".join(said) + (f"; and {len(closed) - CLOSED} more" if len(closed) > CLOSED else "")
+
+
+def node_closed(node: Node, now: float) -> str:
+    """Why *node* takes no new parts, without its name."""
+    if not node.live:
+        return "is away" if node.away else "is cut off"
+    said = setting_aside.sentence(node, now)
+    return f"is {said}" if said.startswith(("set aside", "not heard")) else said
 
 
 def _expected(state: State) -> str:

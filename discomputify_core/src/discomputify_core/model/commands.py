@@ -31,6 +31,8 @@ class StartPart:
     spec: JobSpec
     #: How often the job's parts started again together before.
     generation: int = 0
+    #: Digest of the manifest that an earlier attempt of the part left by ``program.checkpoint()``; "": none did.
+    checkpoint: str = ""
 
 
 @attrs.frozen

@@ -21,6 +21,8 @@ Count = NewType("Count", int)
 """A whole number above 0."""
 Seconds = NewType("Seconds", float)
 """Seconds, above 0."""
+Days = NewType("Days", float)
+"""Days, above 0."""
 Key = NewType("Key", str)
 """32 ASCII characters. Never shown."""
 Inside = NewType("Inside", str)
@@ -94,6 +96,19 @@ class Conf:
     work_path: Place | None = key(None, doc="Folder for work folders of parts (default: per user and host).")
     cache_path: Place | None = key(None, doc="Folder of the node's cache of files (default: per user and host).")
     cache_limit: Size | None = key(None, doc="Bytes that the cache may hold (default: a tenth of its disk).")
+    master_path: Place | None = key(
+        None, doc="Folder where the master writes down what happens (default: per user and host)."
+    )
+    keep_days: Days | None = key(
+        None, doc="Days after which a job that ended is cleared (default: never).", most=36_500
+    )
+    beat: Seconds = key(Seconds(2.0), doc="Seconds between two signs of life of a computing node.", most=3600)
+    lease: Seconds = key(
+        Seconds(20.0), doc="Seconds of silence after which a computing node's parts run elsewhere.", most=86_400
+    )
+    reserve: Size | None = key(
+        None, doc="Bytes that stay free on the store's disk (default: the larger of 2 GB and 5 %)."
+    )
     legacy_parts: Count | None = key(
         None, doc="Parts of a job that an old client starts (default: one per computing node).", most=MAX_PARTS
     )

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from discomputify_core.errors import BadPath
-from discomputify_core.model.conf import Count, Host, Inside, Key, Name, Place, Port, Seconds, Size
+from discomputify_core.model.conf import Count, Days, Host, Inside, Key, Name, Place, Port, Seconds, Size
 from discomputify_core.model.files import check_path
 
 KEY_LENGTH = 32
@@ -159,6 +159,7 @@ KINDS: Mapping[object, Kind] = {
     Size: Kind("a number of bytes above 0", _whole(1), _integers(1)),
     Count: Kind("a whole number above 0", _whole(1), _integers(1)),
     Seconds: Kind("seconds, a number above 0", _seconds, {"type": "number", "exclusiveMinimum": 0}),
+    Days: Kind("days, a number above 0", _seconds, {"type": "number", "exclusiveMinimum": 0}),
     Key: Kind(
         f"{KEY_LENGTH} ASCII characters", _key, {"type": "string", "minLength": KEY_LENGTH, "maxLength": KEY_LENGTH}
     ),

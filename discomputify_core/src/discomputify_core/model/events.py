@@ -8,6 +8,7 @@ import attrs
 
 from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
 from discomputify_core.model.job import JobSpec, Outcome
+from discomputify_core.model.memory import Scope
 from discomputify_core.model.node import NodeFacts, NodeLoad
 
 
@@ -99,6 +100,33 @@ class NodeLeft:
 
     node: NodeName
     session: str
+    wall: float = 0.0
+
+
+@attrs.frozen
+class NodeFenced:
+    """A node has been away for too long; made by the cluster itself out of the time that passed."""
+
+    node: NodeName
+    session: str
+    reason: str
+    wall: float = 0.0
+
+
+@attrs.frozen
+class NodeDrainAsked:
+    """Somebody asked that a node takes no more parts, or (``undo``) that it does again."""
+
+    node: NodeName
+    undo: bool = False
+    by: str = ""
+
+
+@attrs.frozen
+class NodeTriedAgain:
+    """A node that was set aside for its failures is used again; made by the cluster itself."""
+
+    node: NodeName
 
 
 @attrs.frozen
@@ -132,6 +160,63 @@ class AttemptEnded:
 
 
 @attrs.frozen
+class AttemptKept:
+    """A part's ``program.checkpoint()``: the manifest of what its next attempt starts with is in the store."""
+
+    node: NodeName
+    attempt: AttemptId
+    manifest: str
+
+
+@attrs.frozen
+class SecondAttempt:
+    """A part runs far longer than others did, and may be tried at another node too; made by the cluster itself."""
+
+    process_id: ProcessId
+    part: int
+
+
+@attrs.frozen
+class JobResubmitted:
+    """A job that ended goes on with another program: its parts that are not done run again, with fresh budgets.
+
+    ``spec`` has the job's process id and number of parts, and a key of its own.
+    """
+
+    spec: JobSpec
+    wall: float = 0.0
+
+
+@attrs.frozen
+class JobOverdue:
+    """A job's deadline has passed; made by the cluster itself."""
+
+    process_id: ProcessId
+    wall: float = 0.0
+
+
+@attrs.frozen
+class StoreCleared:
+    """The store has removed what it held of a job that was forgotten."""
+
+    process_id: ProcessId
+
+
+@attrs.frozen
+class MemoryCleared:
+    """The shared memory has freed a scope."""
+
+    scope: Scope
+
+
+@attrs.frozen
+class MasterStarted:
+    """A master begins with what an earlier one wrote down: no node is connected, nothing is under way to the store."""
+
+    wall: float = 0.0
+
+
+@attrs.frozen
 class InputsGathered:
     """The outputs of the jobs that a job takes inputs from are joined with its program, or cannot be.
 
@@ -158,6 +243,7 @@ class MemoryUsed:
     attempt: AttemptId
     #: Which table it was answered from.
     table: str = ""
+    wall: float = 0.0
 
 
 @attrs.frozen
@@ -196,9 +282,19 @@ Event = Union[
     NodeCut,
     NodeRefused,
     NodeLeft,
+    NodeFenced,
+    NodeDrainAsked,
+    NodeTriedAgain,
     AttemptStarted,
     AttemptProgressed,
     AttemptEnded,
+    AttemptKept,
+    SecondAttempt,
+    JobResubmitted,
+    JobOverdue,
+    StoreCleared,
+    MemoryCleared,
+    MasterStarted,
     InputsGathered,
     MemoryUsed,
     StartOverAsked,

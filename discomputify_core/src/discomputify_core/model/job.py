@@ -102,6 +102,18 @@ class JobSpec:
     inputs_from: tuple[ProcessId, ...] = ()
     #: Names of packages in the program's requirements.txt, for noticing nodes that differ.
     requirements: tuple[str, ...] = ()
+    #: What nodes must have, such as ``numpy>=2`` or ``python==3.12``; others get none of its parts.
+    require: tuple[str, ...] = ()
+    #: Seconds that an attempt may take from its program's start on; 0: no limit.
+    time_limit: float = 0.0
+    #: Seconds from its submission after which the job is ended; 0: no limit.
+    deadline: float = 0.0
+    #: Bytes of memory that all processes of a part may use together; 0: what the request asks for, if it asks.
+    memory_limit: int = 0
+    #: Failed parts after which the whole job is ended; 0: the others go on.
+    max_failures: int = 0
+    #: Whether a part that runs far longer than others did may be tried on another node at the same time.
+    second_attempts: bool = False
 
     def __attrs_post_init__(self) -> None:
         check_parts(self.parts)
@@ -109,6 +121,8 @@ class JobSpec:
         check_path(self.output_path)
         if self.attempts < 1 or self.lost_attempts < 0:
             raise BadInput("A part needs at least one attempt.")
+        if min(self.time_limit, self.deadline, self.memory_limit, self.max_failures) < 0:
+            raise BadInput("A limit is a number above 0, or 0 for none.")
         if self.per_node < 0:
             raise BadInput("A job cannot have less than no parts on a node.")
         for each in (*self.after, *self.after_any, *self.inputs_from):
@@ -127,6 +141,10 @@ class End(str, enum.Enum):
     SIGNAL = "signal"
     #: The node could not run it: interpreter, disk, store… Counts like a failure of the part.
     BROKEN = "broken"
+    #: It took longer than its job's time limit.
+    TIME_LIMIT = "time_limit"
+    #: It used more memory than its job's limit.
+    MEMORY_LIMIT = "memory_limit"
     #: Stopped because the job was stopped or another attempt won.
     STOPPED = "stopped"
     #: Given back by a node that stops as planned. Costs nothing.
@@ -163,6 +181,9 @@ class Outcome:
     #: Seconds on the node's clock (Unix time).
     started_at: float = 0.0
     ended_at: float = 0.0
+    #: Seconds of CPU time that all its processes used, and the most bytes of memory they held at once, as far as known.
+    cpu_seconds: float = 0.0
+    peak_memory: int = 0
 
 
 @attrs.frozen
@@ -195,6 +216,9 @@ class AttemptReport:
     manifest: str = ""
     started_at: float = 0.0
     ended_at: float = 0.0
+    #: As of Outcome.
+    cpu_seconds: float = 0.0
+    peak_memory: int = 0
 
 
 @attrs.frozen
@@ -231,6 +255,12 @@ class JobStatus:
     together: bool = False
     #: How often all its parts started again together.
     generation: int = 0
+    #: Programs that made its parts, the one that it was submitted with first: digest of the tree, how many parts are
+    #: done by it. More than one where it was submitted again.
+    trees: tuple[tuple[str, int], ...] = ()
+    #: Bytes of outputs and logs of its parts, and of its program, in the store.
+    output_bytes: int = 0
+    tree_bytes: int = 0
 
     @property
     def ended(self) -> bool:

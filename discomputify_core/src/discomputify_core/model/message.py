@@ -115,14 +115,23 @@ class StartOver:
 
 
 @attrs.frozen
+class Kept:
+    """A part's checkpoint is in the store."""
+
+    attempt: AttemptId
+    manifest: str
+
+
+@attrs.frozen
 class Report:
-    """``node.report``: a batch of what happened, in the order of its fields."""
+    """``node.report``: a batch of what happened, in the order of its fields (``kept`` before ``ended``)."""
 
     started: tuple[AttemptId, ...] = ()
     uses_memory: tuple[UsesMemory, ...] = ()
     start_over: tuple[StartOver, ...] = ()
     progress: tuple[Progress, ...] = ()
     ended: tuple[Outcome, ...] = ()
+    kept: tuple[Kept, ...] = ()
 
 
 @attrs.frozen
@@ -161,6 +170,8 @@ class Start:
     number: int
     #: How often the job's parts started again together before.
     generation: int = 0
+    #: Digest of the manifest of files that it finds under DISCOMPUTIFY_CHECKPOINT_PATH; "": none.
+    checkpoint: str = ""
 
 
 @attrs.frozen
@@ -289,6 +300,15 @@ class MemoryAsked:
 
     process_id: ProcessId
     name: str = ""
+
+
+@attrs.frozen
+class DrainAsked:
+    """``nodes.drain``: which node takes no more parts, or (``undo``) does again; answered with its NodeStatus."""
+
+    node: str
+    undo: bool = False
+    by: str = ""
 
 
 @attrs.frozen

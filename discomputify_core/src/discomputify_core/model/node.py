@@ -45,6 +45,8 @@ class NodeLoad:
     MEM_LOAD: float = 0.0
     #: GB in use.
     MEM_USED: float = 0.0
+    #: Why the node takes no new parts just now (memory is short, a disk is full), a sentence; "": it does.
+    paused: str = ""
 
 
 @attrs.frozen
@@ -52,7 +54,8 @@ class NodeStatus:
     """A node as ``nodes --json`` shows it."""
 
     name: str
-    #: "live", "lost", "missing" (expected by COMPUTING_NODES, never seen), "left", "refused".
+    #: "live", "cut", "away" (not back since the master was started again), "lost", "left", "missing" (expected by
+    #: COMPUTING_NODES, never seen), "refused".
     state: str
     slots: int = 0
     running: int = 0
@@ -63,3 +66,5 @@ class NodeStatus:
     facts: NodeFacts | None = None
     #: Seconds (Unix time) when it was last heard of.
     seen_at: float = 0.0
+    #: Whether somebody asked that it takes no more parts (``nodes drain``).
+    drained: bool = False
