@@ -69,9 +69,10 @@ class Processes:
         """A conf with folders of its own."""
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
-        own = {key: str(folder / key.lower()) for key in ("FTP_BASE_PATH", "WORK_PATH", "CACHE_PATH")}
+        places = ("FTP_BASE_PATH", "WORK_PATH", "CACHE_PATH", "MASTER_PATH")
+        own = {key: str(folder / key.lower()) for key in places}
         path = folder / "discomputify_conf.json"
-        path.write_text(json.dumps({**self._common, **own}), encoding="utf-8")
+        path.write_text(json.dumps({**own, **self._common}), encoding="utf-8")
         path.chmod(0o600)
         return path
 
@@ -117,6 +118,23 @@ class Processes:
             if process.poll() is not None:
                 break
         sys.exit(f"{role} did not become ready; see {self.folder}")
+
+    @property
+    def master(self) -> tuple[str, int]:
+        """Where the master serves."""
+        return str(self._common["MASTER_NODE"]), int(self._common["MASTER_PORT"])
+
+    def start_of_master(self) -> float:
+        """Seconds from the start of a master to its being ready; it is killed afterwards."""
+        began = time.perf_counter()
+        self._run("master_node")
+        took = time.perf_counter() - began
+        process = self._running.pop()
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+        return took
 
     def job(self, program: Path, parts: int, *args: object, options: tuple[str, ...] = ()) -> list[Any]:
         """Run *program*, all parts together; what each part wrote to result.json, in their order."""

@@ -106,14 +106,16 @@ def mounted(path: Path, mounts: Iterable[tuple[str, str]]) -> tuple[str, str]:
 
 
 def default_folder(name: str) -> Path:
-    """The folder *name* ("work", "cache") of this user on this host, on a local disk where there is one.
+    """The folder *name* ("work", "cache", "master") of this user on this host, on a local disk where there is one.
 
-    Below the user's cache folder; where that is a network file system, below the system's folder for temporary files.
+    Below the user's cache folder ("master": that for lasting state); where that is a network file system, below the
+    system's folder for temporary files.
     """
     import platformdirs  # some commands never ask for it
 
     host = re.sub(r"[^A-Za-z0-9._-]", "_", host_name())
-    usual = platformdirs.user_cache_path("discomputify", appauthor=False) / host / name
+    below = platformdirs.user_state_path if name == "master" else platformdirs.user_cache_path
+    usual = below("discomputify", appauthor=False) / host / name
     if not _remote(usual):
         return usual
     user = re.sub(r"[^A-Za-z0-9._-]", "_", user_name())

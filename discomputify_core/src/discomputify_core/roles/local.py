@@ -89,7 +89,7 @@ class LocalCluster:
             self._roles.append(service)
             (first, *_) = await service.start()
             loaded = _at(loaded, shared_mem_port=Port(first.port))
-        master = master_role(loaded)
+        master = master_role(loaded, lasting=False)
         self._roles.append(master)
         (address, *_) = await master.start()
         loaded = _at(loaded, master_port=Port(address.port))
@@ -120,6 +120,7 @@ class LocalCluster:
             work_path=Place(str(folder / "work")),
             cache_path=Place(str(folder / "cache")),
             cache_limit=Size(max(shutil.disk_usage(folder).free, 1)),
+            reserve=Size(1),  # what is uploaded is this machine's own, and goes again
             slots=Count(self._slots),
         )
 

@@ -8,6 +8,9 @@ from discomputify_core.cluster.machine import Settings
 from discomputify_core.edge.connect import Connection, hello, master_address
 from discomputify_core.edge.opening import Loaded
 from discomputify_core.interfaces.transport import Address
+from discomputify_core.model.conf import Conf
+from discomputify_core.roles.master.journal import folder
+from discomputify_core.roles.master.journal.journal import Journal
 from discomputify_core.roles.master.master import MasterNode
 from discomputify_core.roles.master.observers import observe_with
 from discomputify_core.roles.master.old_starting import OldJobs
@@ -19,6 +22,8 @@ CORE_ROLES = {
     "master_node": ("transport", "store", "shared_mem", "scheduler"),
     "computing_node": ("transport", "store", "shared_mem"),
 }
+#: Seconds of a day.
+DAY = 86_400.0
 #: Kinds that a plugin's service role uses.
 SERVICE_KINDS = ("transport",)
 
@@ -40,18 +45,24 @@ class Role(ABC):
 class _Master(Role):
     name = "master_node"
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, lasting: bool) -> None:
         self._connection = Connection(loaded, hello(self.name))
         self._node = MasterNode(
             self._connection.transport,
             (master_address(loaded.conf),),
             self._connection.store(),
             loaded.scheduler(),
-            Settings(expected=tuple(loaded.conf.computing_nodes)),
+            Settings(
+                expected=tuple(loaded.conf.computing_nodes),
+                lease=loaded.conf.lease,
+                keep=None if loaded.conf.keep_days is None else loaded.conf.keep_days * DAY,
+            ),
             observe=observe_with(loaded.plugins),
             plugins=loaded.plugins.versions(loaded.conf),
             old_jobs=OldJobs(loaded.conf.input_path, loaded.conf.output_path, loaded.conf.legacy_parts),
             memory=self._connection.memory(),
+            journal=_journal(loaded.conf) if lasting else None,
+            beat=loaded.conf.beat,
         )
 
         self._connection.transport.on_refused = self._node.refused
@@ -103,9 +114,21 @@ class NodeRole(Role):
         await self.node.close()
 
 
-def master_role(loaded: Loaded) -> Role:
-    """The master, of a conf opened with the kinds of ``CORE_ROLES["master_node"]``."""
-    return _Master(loaded)
+def master_role(loaded: Loaded, lasting: bool = True) -> Role:
+    """The master, of a conf opened with the kinds of ``CORE_ROLES["master_node"]``.
+
+    Args:
+        lasting: whether it writes down what happens, so that its jobs survive it.
+
+    Raises:
+        BadConf: MASTER_PATH is on a network file system.
+        DiskError: it cannot be made.
+    """
+    return _Master(loaded, lasting)
+
+
+def _journal(conf: Conf) -> Journal:
+    return Journal(folder.place(conf.master_path, master_address(conf)))
 
 
 def service_role(loaded: Loaded, name: str) -> Role:

@@ -95,7 +95,7 @@ def test_legacy_parts_says_how_many_parts_there_are_and_nodes_take_what_they_can
     async def main() -> None:
         async with small() as cluster:
             conf = {"legacy_parts": Count(5), "input_path": Inside("IN"), "output_path": Inside("OUT/here")}
-            role = master_role(cluster.loaded(**conf))
+            role = master_role(cluster.loaded(**conf), lasting=False)
             cluster._open.append(role)
             await role.start()
             node, other = await fake(cluster, "n1", 2), await fake(cluster, "n2", 3)

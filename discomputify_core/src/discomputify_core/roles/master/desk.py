@@ -73,7 +73,11 @@ def work_for(desk: NodeDesk, orders: Iterable[StartPart | StopAttempt | DropJob]
 def _add(load: _Load, order: StartPart | StopAttempt | DropJob, desk: NodeDesk) -> None:
     if isinstance(order, StartPart):
         spec = order.spec
-        load.start.append(Start(spec.process_id, spec.key, order.attempt, order.part, order.number, order.generation))
+        load.start.append(
+            Start(
+                spec.process_id, spec.key, order.attempt, order.part, order.number, order.generation, order.checkpoint
+            )
+        )
     elif isinstance(order, StopAttempt):
         load.stop[str(order.attempt)] = order.reason
     else:

@@ -47,6 +47,7 @@ async def forget(master: MasterNode, process_id: ProcessId, *, keep_files: bool 
         await master.showings.hide(process_id)
         master.cluster.check_clear(process_id)
     master.flush(ev.JobClearAsked(process_id, keep_files))
+    await master.settled()
     return await cleared(master, process_id)
 
 

@@ -15,10 +15,12 @@ from discomputify_core.interfaces.calls import Asked, Operation, Operations, Rep
 from discomputify_core.model import events as ev
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.files import check_digest
+from discomputify_core.model.ids import NodeName
 from discomputify_core.model.job import AttemptReport, JobSpec, JobStatus
 from discomputify_core.model.message import (
     AboutJob,
     ClearAsked,
+    DrainAsked,
     JobsAsked,
     Log,
     LogAsked,
@@ -58,6 +60,8 @@ def client_operations(master: MasterNode) -> Operations:
     desk = _Desk(master)
     return {
         "job.submit": Operation(desk.submit, changes=True),
+        "job.to_resubmit": Operation(desk.to_resubmit),
+        "job.resubmit": Operation(desk.resubmit, changes=True),
         "job.status": Operation(desk.status),
         "job.list": Operation(desk.list_jobs),
         "job.watch": Operation(desk.watch),
@@ -70,6 +74,7 @@ def client_operations(master: MasterNode) -> Operations:
         "job.why": Operation(desk.why),
         "job.memory": Operation(desk.memory),
         "nodes": Operation(desk.nodes),
+        "nodes.drain": Operation(desk.drain, changes=True),
         "master.info": Operation(desk.info),
     }
 
@@ -82,7 +87,24 @@ class _Desk:
         spec = weights.check_job(from_plain(asked.data, JobSpec))
         check_digest(spec.tree)
         if self._master.cluster.check_submit(spec):
+            self._master.check_room()
             self._master.flush(ev.JobSubmitted(spec, clock.wall()))
+        await self._master.settled()
+        return self._status(self._master.cluster.job(spec.process_id))
+
+    async def to_resubmit(self, asked: Asked) -> Reply:
+        """What a job that may be submitted again was submitted with."""
+        spec = self._job(asked).spec
+        self._master.cluster.check_resubmit(attrs.evolve(spec, key=""))
+        return Reply(to_plain(spec))
+
+    async def resubmit(self, asked: Asked) -> Reply:
+        spec = weights.check_job(from_plain(asked.data, JobSpec))
+        check_digest(spec.tree)
+        if self._master.cluster.check_resubmit(spec):
+            self._master.check_room()
+            self._master.flush(ev.JobResubmitted(spec, clock.wall()))
+        await self._master.settled()
         return self._status(self._master.cluster.job(spec.process_id))
 
     def _job(self, asked: Asked) -> Job:
@@ -90,8 +112,13 @@ class _Desk:
 
     def _status(self, job: Job) -> Reply:
         status = report.job_status(self._master.cluster.state, job)
-        warnings = tuple(each[:MAX_TEXT] for each in status.warnings[:MAX_WARNINGS])
+        warnings = tuple(each[:MAX_TEXT] for each in (*self._damage(job), *status.warnings)[:MAX_WARNINGS])
         return Reply(to_plain(attrs.evolve(status, warnings=warnings, reason=status.reason[:MAX_SENTENCE])))
+
+    def _damage(self, job: Job) -> tuple[str, ...]:
+        """What the job may have lost because the journal was damaged."""
+        found = self._master.damaged.get(job.id)
+        return () if found is None else (f"parts of what is known of this job may be lost: {found}",)
 
     async def status(self, asked: Asked) -> Reply:
         return self._status(self._job(asked))
@@ -152,6 +179,7 @@ class _Desk:
     async def stop(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, AboutJob)
         ending.stop(self._master, about.process_id, about.by)
+        await self._master.settled()
         return self._status(self._master.cluster.job(about.process_id))
 
     async def clear(self, asked: Asked) -> Reply:
@@ -169,7 +197,7 @@ class _Desk:
             told = tuple(each[:MAX_TEXT] for each in details[-MAX_ATTEMPTS:])
             return Reply(to_plain(Sentence(first[:MAX_SENTENCE], told)))
         text = why.why_job(cluster.state, job, cluster.waits) or _running(job)
-        warnings = tuple(each[:MAX_TEXT] for each in report.warnings(job)[:MAX_WARNINGS])
+        warnings = tuple(each[:MAX_TEXT] for each in (*self._damage(job), *report.warnings(job))[:MAX_WARNINGS])
         return Reply(to_plain(Sentence(f"{job.id} is {job.state.value}: {text[:MAX_SENTENCE]}", warnings)))
 
     async def memory(self, asked: Asked) -> Reply:
@@ -186,6 +214,14 @@ class _Desk:
         page = next(weights.batches(each if wanted.packages else _without_packages(each) for each in rest), ())
         more = start + len(page) if len(page) < len(rest) else 0
         return Reply(to_plain(Nodes(tuple(page), slots, more)))
+
+    async def drain(self, asked: Asked) -> Reply:
+        wanted = from_plain(asked.data, DrainAsked)
+        self._master.cluster.check_drain(wanted.node)
+        self._master.flush(ev.NodeDrainAsked(NodeName(wanted.node), wanted.undo, wanted.by[:MAX_WHO]))
+        await self._master.settled()
+        found = next(each for each in report.node_statuses(self._master.cluster.state) if each.name == wanted.node)
+        return Reply(to_plain(_without_packages(found)))
 
     async def info(self, asked: Asked) -> Reply:
         cluster = self._master.cluster

@@ -12,6 +12,7 @@ from discomputify_core.errors import NameTaken, OurBug, Refused
 from discomputify_core.interfaces.calls import Asked, Operation, Operations, Reply
 from discomputify_core.model import events as ev
 from discomputify_core.model.codec import from_plain, to_plain
+from discomputify_core.model.files import check_digest
 from discomputify_core.model.ids import NodeName, check_node_name
 from discomputify_core.model.message import ArrayWanted, Beat, Join, Joined, Report
 from discomputify_core.roles.master import relay
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("discomputify.master")
 
-#: Seconds between a node's beats.
-BEAT = 2.0
 #: Most characters of what an attempt waits for, or of why its job has to start over.
 MAX_WAITING = 500
 
@@ -52,7 +51,7 @@ class _Desk:
         check_node_name(facts.name)
         peer = _peer(asked)
         try:
-            master.cluster.check_join(facts, asked.address, clock.now())
+            master.cluster.check_join(facts, asked.address, master.now())
         except NameTaken as taken:
             log.warning("%s", taken)
             master.flush(ev.NodeRefused(second(facts.name), asked.address, str(taken), clock.wall()))
@@ -68,7 +67,8 @@ class _Desk:
         master.flush(ev.NodeJoined(facts, asked.address, join.attempts, clock.wall()))
         log.info("node %s joined from %s with %d slots", facts.name, asked.address, facts.slots)
         stop = master.cluster.unknown_attempts(join.attempts)
-        return Reply(to_plain(Joined(facts.name, BEAT, stop)))
+        await master.settled()
+        return Reply(to_plain(Joined(facts.name, master.beat, stop)))
 
     async def beat(self, asked: Asked) -> Reply:
         beat = from_plain(asked.data, Beat)
@@ -86,7 +86,7 @@ class _Desk:
         self._master.memory.used(report.uses_memory)
         self._master.flush(
             *(ev.AttemptStarted(name, attempt, wall) for attempt in report.started),
-            *(ev.MemoryUsed(name, use.attempt, use.table[:MAX_TABLE]) for use in report.uses_memory),
+            *(ev.MemoryUsed(name, use.attempt, use.table[:MAX_TABLE], wall) for use in report.uses_memory),
             *(ev.StartOverAsked(name, a.attempt, a.reason[:MAX_WAITING], wall) for a in report.start_over),
             *(
                 ev.AttemptProgressed(
@@ -94,13 +94,16 @@ class _Desk:
                 )
                 for p in report.progress
             ),
+            *(ev.AttemptKept(name, kept.attempt, check_digest(kept.manifest)) for kept in report.kept),
             *(ev.AttemptEnded(name, outcome, wall) for outcome in report.ended),
         )
+        await self._master.settled()
         return Reply()
 
     async def leave(self, asked: Asked) -> Reply:
         name = self._name(asked)
-        self._master.flush(ev.NodeLeft(name, self._master.desks[name].session))
+        self._master.flush(ev.NodeLeft(name, self._master.desks[name].session, clock.wall()))
+        await self._master.settled()
         log.info("node %s left as planned", name)
         return Reply()
 

@@ -16,7 +16,15 @@ from discomputify_core.cluster.machine import Cluster, Settings
 from discomputify_core.edge import clock
 from discomputify_core.edge.calls import Peer
 from discomputify_core.edge.serving import Server
-from discomputify_core.errors import BadInput, ChannelClosed, DiscomputifyError, NoSuchTree, OurBug, StoreError
+from discomputify_core.errors import (
+    BadInput,
+    ChannelClosed,
+    DiscomputifyError,
+    NoSuchTree,
+    OurBug,
+    StoreError,
+    StoreFull,
+)
 from discomputify_core.interfaces.files import FileStore
 from discomputify_core.interfaces.memory import SharedMemory
 from discomputify_core.interfaces.scheduler import Scheduler
@@ -43,6 +51,7 @@ from discomputify_core.roles.master.desk import NodeDesk, work_for
 from discomputify_core.roles.master.for_clients import client_operations
 from discomputify_core.roles.master.for_nodes import node_operations
 from discomputify_core.roles.master.gathering import Gatherings
+from discomputify_core.roles.master.journal.journal import Journal
 from discomputify_core.roles.master.memory import MemoryDesk
 from discomputify_core.roles.master.observers import Observers
 from discomputify_core.roles.master.old_clients import old_operations
@@ -54,6 +63,12 @@ log = logging.getLogger("discomputify.master")
 
 #: Seconds between two looks at leases and deadlines.
 TICK = 0.5
+#: Seconds between a node's signs of life.
+BEAT = 2.0
+#: Most sentences of one kind about the journal in the log.
+MOST_FAULTS = 20
+#: Seconds between two looks at how full the store is.
+STORE_LOOK = 10.0
 #: Seconds between two tries to ask a store that does not answer.
 STORE_AGAIN = 2.0
 
@@ -69,6 +84,8 @@ class MasterNode:
         plugins: versions of the distributions in use here, for ``doctor``.
         old_jobs: what jobs that old clients (CYPHER/1) start are like.
         memory: the shared memory's client side, closed with this master; None where the conf names none.
+        beat: seconds between two signs of life that nodes are to give.
+        journal: where it writes down what happens, opened here and closed with it; None: nowhere, jobs end with it.
     """
 
     name = "master_node"
@@ -84,11 +101,22 @@ class MasterNode:
         plugins: Mapping[str, str] | None = None,
         old_jobs: OldJobs | None = None,
         memory: SharedMemory | None = None,
+        journal: Journal | None = None,
+        beat: float = BEAT,
     ) -> None:
+        self._policy, self._settings = policy, settings
         self.cluster = Cluster(policy, settings)
+        self.journal = journal
+        self.beat = beat
+        #: Jobs that lost something because the journal was damaged, and what.
+        self.damaged: dict[str, str] = {}
+        #: Seconds between this process's clock and the cluster's, which goes on over restarts.
+        self._ahead = 0.0
         self.plugins = dict(plugins or {})
         self.store = store
         self.store_fault = ""
+        #: Why the store takes no new programs, "" if it does.
+        self.store_full = ""
         self.watchers = Watchers()
         self.showings = Showings(self)
         self.gatherings = Gatherings(self)
@@ -113,15 +141,65 @@ class MasterNode:
 
         Raises:
             AddressInUse: an address cannot be bound.
+            BadConf: the journal's folder cannot be used, or a newer release wrote there.
+            DiskError: the journal cannot be read or written.
         """
-        bound = await self._server.open(self._addresses)
+        try:
+            if self.journal is not None:
+                await self._begin_where_the_last_ended(self.journal)
+            bound = await self._server.open(self._addresses)
+        except BaseException:
+            if self.journal is not None:
+                await self.journal.close()
+            raise
         if self._observers:
             self._observers.start()
         self.spawn(self._ticks())
+        self.spawn(self._watch_store())
         return bound
 
+    async def _begin_where_the_last_ended(self, journal: Journal) -> None:
+        """Take over what an earlier master wrote down; nodes and clients come by themselves."""
+        found = await asyncio.to_thread(journal.open)
+        for damage in found.damage:
+            log.log(logging.WARNING if damage.torn else logging.ERROR, "the journal: %s", damage)
+        for fault in found.faults[:MOST_FAULTS]:
+            log.error("the journal: %s", fault)
+        self.damaged = dict(found.touched)
+        self.cluster = Cluster(self._policy, self._settings, found.state)
+        away = max(clock.wall() - found.wall, 0.0) if found.wall else 0.0
+        self._ahead = found.state.recorded + away - clock.now()
+        journal.start()
+        if found.next > 1:
+            jobs, going = len(found.state.jobs), sum(not job.ended for job in found.state.jobs.values())
+            log.info("the journal in %s holds %d jobs, %d of them not ended", journal.folder, jobs, going)
+            self.flush(ev.MasterStarted(clock.wall()))
+
+    def now(self) -> float:
+        """The cluster's clock: seconds that only grow, over restarts of the master too."""
+        return clock.now() + self._ahead
+
+    def check_room(self) -> None:
+        """Whether a new job can be taken.
+
+        Raises:
+            StoreFull: neither the disk of the master nor that of the store may be full.
+        """
+        if self.journal is not None and self.journal.fault:
+            raise StoreFull(
+                f"The master takes no new jobs: it cannot write to {self.journal.folder} ({self.journal.fault}). "
+                "Make room there; it goes on by itself."
+            )
+        if self.store_full:
+            raise StoreFull(f"The master takes no new jobs: {self.store_full}")
+
+    async def settled(self) -> None:
+        """Wait until all that happened so far is written down: what is acknowledged has to survive."""
+        if self.journal is not None:
+            await self.journal.settled()
+
     async def close(self) -> None:
-        """Stop serving. Jobs are forgotten; nodes end their parts when another master does not know them."""
+        """Stop serving. Parts run on; another master goes on where this one ended, if it wrote that down."""
         await self._server.close()
         for task in list(self._tasks):
             task.cancel()
@@ -129,6 +207,8 @@ class MasterNode:
         await self.memory.close()
         if self._observers:
             await asyncio.to_thread(self._observers.close)
+        if self.journal is not None:
+            await self.journal.close()
 
     # --- events in ----------------------------------------------------------------------------------
 
@@ -146,11 +226,18 @@ class MasterNode:
         if not self._batch:
             return
         batch, self._batch = tuple(self._batch), []
-        commands = self.cluster.handle(*batch, now=clock.now())
+        try:
+            commands = self.cluster.handle(*batch, now=self.now())
+        finally:  # what has changed is written down, whatever a bug did to the rest
+            if self.journal is not None and self.cluster.record is not None:
+                self.journal.append(self.cluster.record)
         for fault in self.cluster.faults:
             log.error("%s", fault)
         self.cluster.faults.clear()
-        self._carry_out(commands)
+        if self.journal is None:
+            self._carry_out(commands)
+        elif commands:
+            self.journal.after(lambda: self._carry_out(commands))
         if self._observers:
             self._observers.put(batch)
 
@@ -161,6 +248,15 @@ class MasterNode:
             except Exception:  # a bug that one batch of events meets must not stop the clock of all others
                 log.exception("a tick failed")
             await asyncio.sleep(TICK)
+
+    async def _watch_store(self) -> None:
+        """Know whether the store has room for programs of new jobs."""
+        while True:
+            await asyncio.sleep(STORE_LOOK)
+            try:
+                self.store_full = (await self.store.status()).full
+            except DiscomputifyError as error:  # one that is away is noticed where it is needed
+                log.debug("the store was not asked for its room: %s", error)
 
     # --- commands out -------------------------------------------------------------------------------
 
@@ -240,11 +336,13 @@ class MasterNode:
             while True:
                 try:
                     await self.store.clear(process_id)
+                    self.apply(ev.StoreCleared(process_id))
                     return
                 except DiscomputifyError as error:
                     log.warning("clearing '%s' in the store has to wait: %s", process_id, error)
                 await asyncio.sleep(STORE_AGAIN)
                 if process_id in self.cluster.state.jobs:
+                    self.apply(ev.StoreCleared(process_id))
                     return  # a new job has the id by now; its upload replaced the trees
         finally:
             if self.clearing.get(process_id) is asyncio.current_task():

@@ -75,6 +75,7 @@ class MemoryDesk:
         """Begin to do so; commands for one scope one after the other, in order."""
         if self._memory is None:
             self._miss()
+            self._over_with(command)
             return
         orders = self._orders.get(command.scope)
         if orders is not None:
@@ -96,7 +97,7 @@ class MemoryDesk:
         try:
             while orders:
                 if self._pointless(orders[0], begun, table):
-                    orders.popleft()
+                    self._over_with(orders.popleft())
                     continue
                 try:
                     await self._do(memory, orders[0])
@@ -106,10 +107,15 @@ class MemoryDesk:
                     await asyncio.sleep(clock.jittered(pause))
                     pause = min(pause * 2, SELDOM)
                 else:
-                    orders.popleft()
+                    self._over_with(orders.popleft())
                     begun, pause, table = clock.now(), AGAIN, self._table
         finally:
             del self._orders[scope]
+
+    def _over_with(self, command: TellMemory | ClearMemory) -> None:
+        """*command* is carried out, or nobody needs it any more."""
+        if isinstance(command, ClearMemory):
+            self._master.apply(ev.MemoryCleared(command.scope))
 
     def _pointless(self, command: TellMemory | ClearMemory, begun: float, table: str) -> bool:
         """Whether nobody needs the command any more, or it is given up."""

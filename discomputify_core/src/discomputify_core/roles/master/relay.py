@@ -62,7 +62,7 @@ async def _desk(master: MasterNode, name: NodeName, deadline: float) -> NodeDesk
     """The desk of that node, which has its moment to come back if it was cut off; None if it is not there."""
     while clock.now() < deadline:
         desk, node = master.desks.get(name), master.cluster.state.nodes.get(name)
-        if desk is not None or node is None or node.state != "cut":
+        if desk is not None or node is None or not node.member:
             return desk
         await asyncio.sleep(LOOK)
     return None
