@@ -52,6 +52,24 @@ def test_control_groups_above_count_as_well(tmp_path: Path, monkeypatch: pytest.
     assert machine.memory() == 2000000
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+def test_memory_that_is_left_is_the_least_of_all_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "cgroup" / "outer" / "inner"
+    inner.mkdir(parents=True)
+    own = tmp_path / "own"
+    own.write_text("0::/outer/inner\n", encoding="utf-8")
+    monkeypatch.setattr(machine, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(machine, "OWN_CGROUP", own)
+    left, total = machine.memory_left()
+    assert 0 < left <= total == machine.memory()
+    for folder, most, used in ((inner, "max", 700), (inner.parent, "1000", 900)):
+        (folder / "memory.max").write_text(f"{most}\n", encoding="utf-8")
+        (folder / "memory.current").write_text(f"{used}\n", encoding="utf-8")
+        (folder / "memory.stat").write_text("anon 850\nactive_file 20\ninactive_file 30\n", encoding="utf-8")
+    (tmp_path / "cgroup" / "memory.stat").write_text("anon 1\n", encoding="utf-8")  # the top one has no limit
+    assert machine.memory_left() == (130, 1000)
+
+
 def test_names() -> None:
     assert machine.owner() == f"{machine.user_name()}@{machine.host_name()}"
     assert machine.owner().count("@") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from pathlib import Path
@@ -11,12 +12,13 @@ import attrs
 import pytest
 
 from discomputify_core.edge import tree_download, trees
-from discomputify_core.errors import BadPath, BlobMissing, DiskError, FileChanged
+from discomputify_core.errors import BadPath, BlobDamaged, BlobMissing, DiskError, FileChanged
+from discomputify_core.interfaces.files import Blob
 from discomputify_core.model.files import Entry, Manifest
 from discomputify_core.model.ids import ProcessId
 from discomputify_testkit.confs import make_conf
 from discomputify_testkit.fakes.memory_store import MemoryContents, MemoryStore, digest_of
-from discomputify_testkit.running import run
+from discomputify_testkit.running import run, until
 
 JOB = ProcessId("job")
 
@@ -162,6 +164,57 @@ def test_a_download_that_fails_leaves_what_was_there(store: MemoryStore, program
         store.contents.blobs[digest_of(b"hello")] = lost
         assert [path.name for path in target.iterdir()] == ["old"]
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["back"]
+
+    run(main())
+
+
+def spoil(store: MemoryStore, data: bytes) -> None:
+    store.contents.blobs[digest_of(data)] = b"spoilt"
+
+
+def test_what_the_store_lost_is_waited_for(
+    store: MemoryStore, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_download, "PAUSE", 0.01)
+
+    async def main() -> None:
+        scanned = scan(program)
+        manifest = await store.manifest(JOB, (await trees.upload(scanned, store, JOB)).digest)
+        spoil(store, b"hello")
+        downloading = asyncio.ensure_future(trees.download(store, JOB, manifest, tmp_path / "back"))
+        await until(lambda: store.contents.lost)
+        await store.put(ProcessId("other"), scanned.blobs)
+        await downloading
+        assert scan(tmp_path / "back").manifest == manifest
+
+    run(main())
+
+
+def test_what_nobody_brings_is_not_waited_for_for_ever(
+    store: MemoryStore, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_download, "PAUSE", 0.01)
+    monkeypatch.setattr(tree_download, "MENDING", 0.1)
+
+    async def main() -> None:
+        manifest = await store.manifest(JOB, (await trees.upload(scan(program), store, JOB)).digest)
+        spoil(store, b"hello")
+        with pytest.raises(BlobDamaged):
+            await trees.download(store, JOB, manifest, tmp_path / "back")
+        assert not (tmp_path / "back").exists()
+
+    run(main())
+
+
+def test_an_upload_mends_what_the_store_lost(store: MemoryStore, program: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        first = await trees.upload(scan(program), store, JOB)
+        spoil(store, b"main")
+        with pytest.raises(BlobDamaged):
+            await store.get(JOB, [Blob(digest_of(b"main"), 4, tmp_path / "out")])
+        again = await trees.upload(scan(program), store, JOB)
+        assert (again.digest, again.blobs_sent) == (first.digest, 1)
+        await trees.download(store, JOB, await store.manifest(JOB, first.digest), tmp_path / "back")
 
     run(main())
 

@@ -354,3 +354,16 @@ def test_the_import_brings_nothing_heavy_with_it() -> None:
         check=True,
     )
     assert set(done.stdout.decode().split()) == {"__future__", "discomputify_core"}
+
+
+def test_a_checkpoint_that_the_node_cannot_take_is_a_program_error(tmp_path: Path) -> None:
+    lines = "try:\n    program.checkpoint()\nexcept program.ProgramError as error:\n    print(error)"
+    part = ran(tmp_path, lines)
+    assert part.out == ["The checkpoint could not be kept: A part cannot ask its node for 'checkpoint'."]
+
+
+def test_there_is_nothing_to_keep_outside_a_part() -> None:
+    lines = "from discomputify_core import program\nprogram.checkpoint()"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("DISCOMPUTIFY_")}
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=30, env=env)
+    assert "NotInAPart: This program does not run as a part of a job" in done.stderr

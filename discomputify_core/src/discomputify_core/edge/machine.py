@@ -10,6 +10,7 @@ import getpass
 import ipaddress
 import os
 import platform
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,22 @@ def memory() -> int:
         limits = [int(text) for text in _limits("memory.max") if text.isdigit()]
         total = min([total, *limits])
     return total
+
+
+def memory_left() -> tuple[int, int]:
+    """Bytes of memory that are available just now, and in all: of the machine, or of a control group with less left."""
+    import psutil  # some commands never ask for it
+
+    machine = psutil.virtual_memory()
+    left, total = machine.available, machine.total
+    if sys.platform == "linux":
+        # Own group first and the top one last, which has no limit and may lack some of these files.
+        for most, used, stat in zip(*map(_limits, ("memory.max", "memory.current", "memory.stat")), strict=False):
+            if most.isdigit() and used.isdigit():
+                cached = re.search(r"^inactive_file (\d+)$", stat, re.MULTILINE)  # given back when it is needed
+                left = min(left, int(most) - int(used) + int(cached[1] if cached else 0))
+                total = min(total, int(most))
+    return max(left, 0), total
 
 
 def cpu_quota(text: str) -> int | None:

@@ -37,6 +37,7 @@ from discomputify_core.errors import (
     TooLate,
     WrongKind,
 )
+from discomputify_core.program.checkpoint import checkpoint
 from discomputify_core.program.files import open_file as open
 from discomputify_core.program.files import open_output
 from discomputify_core.program.here import attempt, part, process_id, total_parts
@@ -67,6 +68,7 @@ __all__ = [
     "TooLate",
     "WrongKind",
     "attempt",
+    "checkpoint",
     "memory",
     "open",
     "open_output",

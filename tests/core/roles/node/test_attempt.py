@@ -3,22 +3,34 @@
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import attrs
 import pytest
 
 from discomputify_core.edge import clock
-from discomputify_core.errors import BlobMissing, DiskError, MemoryLost, Unreachable
+from discomputify_core.errors import (
+    BlobDamaged,
+    BlobMissing,
+    ChannelClosed,
+    DiscomputifyError,
+    DiskError,
+    MemoryLost,
+    Refused,
+    StoreFull,
+    Unreachable,
+)
 from discomputify_core.interfaces.files import Blob
 from discomputify_core.model.files import Entry, Manifest, check_digest
 from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
-from discomputify_core.model.job import End, JobSpec, Outcome
+from discomputify_core.model.job import End, JobSpec, Outcome, Request
 from discomputify_core.model.message import ArrayKept, ArrayWanted, Progress, Report, Start
 from discomputify_core.model.node import NodeFacts
-from discomputify_core.roles.node import arrays_kept, committing
+from discomputify_core.roles.node import arrays_kept, checkpoints, committing, fetching
 from discomputify_core.roles.node import attempt as module
 from discomputify_core.roles.node.agent_server import AgentServer
 from discomputify_core.roles.node.arrays import Arrays
@@ -68,17 +80,27 @@ class Node:
     async def _send(self, report: Report) -> None:
         self.sent.append(report)
 
-    async def attempt(self, program: str, **spec: Any) -> PartAttempt:
-        """An attempt at part 2 of 3 of *program*."""
-        data, pid = program.encode(), ProcessId("job")
-        self.store.contents.blobs[digest_of(data)] = data
-        tree = await self.store.commit(pid, "program", Manifest([Entry("main.py", len(data), digest_of(data))]))
+    async def attempt(
+        self,
+        program: str,
+        *,
+        files: Mapping[str, bytes] = MappingProxyType({}),
+        checkpoint: str = "",
+        number: int = 1,
+        **spec: Any,
+    ) -> PartAttempt:
+        """An attempt at part 2 of 3 of *program*, which has *files*."""
+        pid, entries = ProcessId("job"), []
+        for path, data in {"main.py": program.encode(), **files}.items():
+            self.store.contents.blobs[digest_of(data)] = data
+            entries.append(Entry(path, len(data), digest_of(data)))
+        tree = await self.store.commit(pid, "program", Manifest(entries))
         job = JobSpec(pid, "key", 3, tree, **spec)
 
         def manifest(job: JobSpec) -> "asyncio.Future[Manifest]":
             return asyncio.ensure_future(self.store.manifest(job.process_id, check_digest(job.tree)))
 
-        start = Start(pid, "key", AttemptId("job.2.1.key"), 2, 1)
+        start = Start(pid, "key", AttemptId(f"job.2.{number}.key"), 2, number, checkpoint=checkpoint)
         return PartAttempt(self.tools, job, start, manifest, {})
 
     async def kept(self, outcome: Outcome) -> dict[str, bytes]:
@@ -278,9 +300,108 @@ def test_files_that_cannot_be_had_break_the_attempt(making: Making, monkeypatch:
         raise BlobMissing("the store lacks it")
 
     monkeypatch.setattr(MemoryStore, "get", lost)
+    monkeypatch.setattr(fetching, "MENDING", -1.0)
     outcome, _ = outcome_of(making, "print(1)")
     assert outcome.end is End.BROKEN
     assert outcome.reason == "could not be run: the store lacks it"
+
+
+def test_files_that_the_store_lost_are_waited_for_and_asked_about(
+    making: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get, asked, said = MemoryStore.get, list[str](), list[Progress]()
+
+    async def mended(self: MemoryStore, *about: Any) -> None:
+        if not asked:
+            raise BlobDamaged("it is damaged")
+        await get(self, *about)
+
+    monkeypatch.setattr(MemoryStore, "get", mended)
+    monkeypatch.setattr(clock, "jittered", lambda seconds: 0.0)
+
+    async def main() -> None:
+        async with making() as node:
+            node.tools = attrs.evolve(node.tools, lost=lambda: asked.append("lost"))
+            monkeypatch.setattr(node.reports, "progress", said.append)
+            assert (await (await node.attempt("print(1)")).run()).end is End.DONE
+
+    run(main())
+    assert asked == ["lost"]
+    assert [each.waiting for each in said] == [
+        "the store at store:1 has lost some of its files; asking who still has them",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("error", [Unreachable, ChannelClosed, Refused])
+def test_a_store_that_is_away_when_a_part_starts_is_waited_for(
+    making: Making, monkeypatch: pytest.MonkeyPatch, error: type[DiscomputifyError]
+) -> None:
+    get, tries, said = MemoryStore.get, list[int](), list[Progress]()
+
+    async def away(self: MemoryStore, *about: Any) -> None:
+        tries.append(1)
+        if len(tries) < 4:
+            raise error("no store at store:1")
+        await get(self, *about)
+
+    monkeypatch.setattr(MemoryStore, "get", away)
+    monkeypatch.setattr(clock, "jittered", lambda seconds: 0.0)
+
+    async def main() -> None:
+        async with making() as node:
+            monkeypatch.setattr(node.reports, "progress", said.append)
+            assert (await (await node.attempt("print(1)")).run()).end is End.DONE
+
+    run(main())
+    first, last = said
+    assert re.fullmatch(r"its files wait for the store at store:1 \(since ..:..:.. UTC\)", first.waiting)
+    assert last.waiting == ""
+
+
+def test_a_store_that_hangs_when_a_part_starts_is_noticed(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    get, noticed, there = MemoryStore.get, asyncio.Event(), list[bool]()
+
+    async def hangs(self: MemoryStore, *about: Any) -> None:
+        await noticed.wait()
+        await get(self, *about)
+
+    async def meet(self: Node, timeout: float) -> None:
+        if not there:
+            raise Unreachable("nothing answers at store:1")
+
+    monkeypatch.setattr(MemoryStore, "get", hangs)
+    monkeypatch.setattr(Node, "meet", meet)
+    monkeypatch.setattr(fetching, "SLOW", 0.01)
+
+    async def main() -> None:
+        async with making() as node:
+            said: list[str] = []
+
+            def progress(progress: Progress) -> None:
+                said.append(progress.waiting)
+                there.append(True)
+                if len(said) == 2:
+                    noticed.set()
+
+            monkeypatch.setattr(node.reports, "progress", progress)
+            assert (await (await node.attempt("print(1)")).run()).end is End.DONE
+            assert [bool(each) for each in said] == [True, False]
+
+    run(main())
+
+
+def test_a_part_whose_store_stays_away_is_given_back(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(self: MemoryStore, *about: Any) -> None:
+        raise Unreachable("no store at store:1")
+
+    monkeypatch.setattr(MemoryStore, "get", away)
+    assert fetching.PATIENCE >= 600
+    monkeypatch.setattr(fetching, "PATIENCE", -1.0)
+    outcome, _ = outcome_of(making, "print(1)")
+    assert outcome.end is End.RETURNED
+    assert "the store at store:1 was away" in outcome.reason
+    assert "no store at store:1" in outcome.reason
 
 
 def test_a_bug_in_the_node_costs_this_attempt_only(
@@ -365,15 +486,73 @@ def test_outputs_that_take_long_to_arrive_are_told_of(making: Making, monkeypatc
     run(main())
 
 
-def test_a_store_that_stays_away_breaks_the_attempt(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [Unreachable, ChannelClosed, Refused, StoreFull])
+@pytest.mark.parametrize("end", [End.STOPPED, End.RETURNED])
+def test_finished_outputs_wait_until_their_attempt_is_ended(
+    making: Making, monkeypatch: pytest.MonkeyPatch, error: type[DiscomputifyError], end: End
+) -> None:
     async def away(self: MemoryStore, *about: Any) -> None:
-        raise Unreachable("no store at store:1")
+        raise error("there is no room")
 
     monkeypatch.setattr(MemoryStore, "put", away)
     monkeypatch.setattr(committing, "PATIENCE", -1.0)
-    outcome, _ = outcome_of(making, "open('OUTPUT_PATH/a', 'w').write('x')")
-    assert outcome.end is End.BROKEN
-    assert "no store at store:1" in outcome.reason
+
+    async def main() -> None:
+        async with making() as node:
+            said: list[str] = []
+            monkeypatch.setattr(node.reports, "progress", lambda progress: said.append(progress.waiting))
+            attempt = await node.attempt("open('OUTPUT_PATH/a', 'w').write('x')")
+            running = asyncio.ensure_future(attempt.run())
+            await until(lambda: said, 20)
+            await attempt.stop(end, "somebody asked")
+            outcome = await running
+            assert (outcome.end, outcome.reason, outcome.manifest) == (end, "somebody asked", "")
+            what = "wait for room in" if error is StoreFull else "wait for"
+            assert f"its program has ended; its outputs {what} the store at store:1 (since" in said[0]
+
+    run(main())
+
+
+def test_outputs_come_home_when_the_store_has_room_again(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, tries = MemoryStore.put, []
+
+    async def full(self: MemoryStore, *about: Any) -> None:
+        tries.append(about)
+        if len(tries) < 4:
+            raise StoreFull("no room")
+        await put(self, *about)
+
+    monkeypatch.setattr(MemoryStore, "put", full)
+    monkeypatch.setattr(clock, "jittered", lambda seconds: 0.0)
+    outcome, kept = outcome_of(making, "open('OUTPUT_PATH/a', 'w').write('x')")
+    assert (outcome.end, kept) == (End.DONE, {"outputs/a": b"x"})
+
+
+def test_blobs_that_the_store_lost_before_the_commit_are_sent_again(
+    making: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, tries = MemoryStore.commit, []
+
+    async def forgetful(self: MemoryStore, pid: ProcessId, tree: str, manifest: Manifest) -> Any:
+        tries.append(tree)
+        if len(tries) == 2:  # the first one is the program's
+            raise BlobMissing("lost it")
+        return await commit(self, pid, tree, manifest)
+
+    monkeypatch.setattr(MemoryStore, "commit", forgetful)
+    monkeypatch.setattr(clock, "jittered", lambda seconds: 0.0)
+    outcome, kept = outcome_of(making, "open('OUTPUT_PATH/a', 'w').write('x')")
+    assert (outcome.end, kept, len(tries)) == (End.DONE, {"outputs/a": b"x"}, 3)
+
+
+def test_logs_of_a_failure_wait_for_a_while_only(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(self: MemoryStore, *about: Any) -> None:
+        raise Unreachable("no store")
+
+    monkeypatch.setattr(MemoryStore, "put", away)
+    monkeypatch.setattr(committing, "PATIENCE", -1.0)
+    outcome, _ = outcome_of(making, "print('x'); raise SystemExit(4)")
+    assert (outcome.end, outcome.code, outcome.manifest) == (End.EXIT, 4, "")
 
 
 def test_the_end_of_a_failed_program_is_told_even_if_its_logs_cannot_be_kept(
@@ -385,6 +564,197 @@ def test_the_end_of_a_failed_program_is_told_even_if_its_logs_cannot_be_kept(
     monkeypatch.setattr(MemoryStore, "put", full)
     outcome, _ = outcome_of(making, "print('x'); raise SystemExit(4)")
     assert (outcome.end, outcome.code, outcome.manifest) == (End.EXIT, 4, "")
+
+
+LAZY = """
+from discomputify_core import program
+print("asks", flush=True)
+print(program.open("a.txt").read())
+"""
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_store_that_is_away_when_a_program_asks_for_an_input(
+    making: Making, monkeypatch: pytest.MonkeyPatch, back: bool
+) -> None:
+    get, tries = MemoryStore.get, list[int]()
+
+    async def away(self: MemoryStore, pid: ProcessId, blobs: Sequence[Blob], *about: Any) -> None:
+        if any(blob.digest == digest_of(b"lazy") for blob in blobs):
+            tries.append(1)
+            if not back or len(tries) < 3:
+                raise Unreachable("no store at store:1")
+        await get(self, pid, blobs, *about)
+
+    monkeypatch.setattr(MemoryStore, "get", away)
+    monkeypatch.setattr(clock, "jittered", lambda seconds: 0.0)
+    monkeypatch.setattr(fetching, "PATIENCE", 600.0 if back else -1.0)
+
+    async def main() -> None:
+        async with making() as node:
+            attempt = await node.attempt(LAZY, files={"INPUT_PATH/a.txt": b"lazy"}, inputs="lazy")
+            outcome = await attempt.run()
+            if back:
+                assert outcome.end is End.DONE
+                assert (await node.kept(outcome))["logs/out"].split() == [b"asks", b"lazy"]
+            else:
+                assert outcome.end is End.RETURNED
+                assert "could not go on: the store at store:1 was away" in outcome.reason
+
+    run(main())
+
+
+# --- limits and the report of a death -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_what_a_program_used_is_told(making: Making, good: bool) -> None:
+    program = f"""
+import sys, time
+held = bytearray(50_000_000)
+end = time.process_time() + 0.2
+while time.process_time() < end: pass
+for line in range(80): print("line", line, file=sys.stderr)
+sys.exit({0 if good else 3})
+"""
+    outcome, _ = outcome_of(making, program)
+    assert outcome.end is (End.DONE if good else End.EXIT)
+    assert outcome.stderr_tail.splitlines() == [f"line {number}" for number in range(30, 80)]
+    assert 0 < outcome.started_at <= outcome.ended_at
+    if sys.platform != "win32":
+        assert 0.2 <= outcome.cpu_seconds < 10
+        assert 50_000_000 < outcome.peak_memory < 500_000_000
+
+
+def test_a_program_that_takes_too_long(making: Making) -> None:
+    outcome, kept = outcome_of(making, FOREVER, time_limit=0.8)
+    assert outcome.end is End.TIME_LIMIT
+    assert re.fullmatch(r"ran for \d+\.\d s, its time limit is 0\.8 s", outcome.reason)
+    assert kept["logs/out"].strip() == b"begun"
+
+
+@pytest.mark.parametrize("asked", [{"memory_limit": 2**26}, {"request": Request(memory=2**26)}])
+def test_a_program_that_uses_too_much_memory(making: Making, asked: dict[str, Any]) -> None:
+    outcome, _ = outcome_of(making, f"import time\nheld = bytearray({2**27})\ntime.sleep(600)", **asked)
+    assert outcome.end is End.MEMORY_LIMIT
+    assert re.fullmatch(r"used \d+\.\d MiB, its limit is 64\.0 MiB", outcome.reason)
+    assert outcome.peak_memory > 2**26
+
+
+# --- checkpoints --------------------------------------------------------------------------------------
+
+KEEPS = """
+import os, pathlib
+from discomputify_core import program
+place = pathlib.Path(os.environ["DISCOMPUTIFY_CHECKPOINT_PATH"])
+found = {path.relative_to(place).as_posix(): path.read_text() for path in sorted(place.rglob("*")) if path.is_file()}
+print(found, program.attempt(), flush=True)
+(place / "deep").mkdir(exist_ok=True)
+(place / "deep/steps").write_text(str(int(found.get("deep/steps", 0)) + 1))
+(place / f"only-{program.attempt()}").write_text("x")
+(place / f"only-{program.attempt() - 1}").unlink(missing_ok=True)
+program.checkpoint()
+(place / "later").write_text("never kept")
+"""
+
+
+def newest_of(node: Node) -> str:
+    """The checkpoint that was reported last."""
+    return [kept.manifest for kept in node.reports._kept.values()][-1]
+
+
+def test_the_next_attempt_finds_what_was_kept(making: Making) -> None:
+    async def main() -> None:
+        async with making() as node:
+            first = await node.attempt(KEEPS + "raise SystemExit(1)")
+            outcome = await first.run()
+            assert (outcome.end, outcome.strays) == (End.EXIT, ())
+            digest = newest_of(node)
+            assert first.checkpointed
+            second = await node.attempt(KEEPS, checkpoint=digest, number=2)
+            outcome = await second.run()
+            assert (outcome.end, outcome.output_files, outcome.strays) == (End.DONE, 0, ())
+            said = (await node.kept(outcome))["logs/out"].decode()
+            assert said.strip() == "{'deep/steps': '1', 'only-1': 'x'} 2"
+            newest = newest_of(node)
+            third = await node.attempt(KEEPS, checkpoint=newest, number=3)
+            said = (await node.kept(await third.run()))["logs/out"].decode()
+            assert said.strip() == "{'deep/steps': '2', 'only-2': 'x'} 3"
+            # One tree for all attempts of the part.
+            assert [tree for tree in node.store.contents.trees["job"] if "checkpoint" in tree] == ["checkpoint/2.0"]
+            # What the master knows of was replaced before it heard of that.
+            late = await node.attempt(KEEPS, checkpoint=digest, number=4)
+            said = (await node.kept(await late.run()))["logs/out"].decode()
+            assert said.strip() == "{'deep/steps': '3', 'only-3': 'x'} 4"
+
+    run(main())
+
+
+def test_a_checkpoint_that_is_lost_is_none(making: Making, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with making() as node:
+            attempt = await node.attempt(KEEPS, checkpoint="blake2b:" + "0" * 64, number=2)
+            said = (await node.kept(await attempt.run()))["logs/out"].decode()
+            assert said.strip() == "{} 2"
+
+    run(main())
+    assert "begins anew, its checkpoint is lost" in caplog.text
+
+
+CATCHES = """
+try:
+    program.checkpoint()
+except program.ProgramError as error:
+    print("no:", error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ("os.mkfifo(place / 'pipe')", "pipe is a named pipe, which cannot be part of a tree."),
+        ("os.symlink('/etc/passwd', place / 'link')", "leads out of the folder, to /etc/passwd."),
+        ("place.rename(place.with_name('x'))", "DISCOMPUTIFY_CHECKPOINT_PATH is gone"),
+        ("place.rename(place.with_name('x')); place.symlink_to('/etc')", "the program replaced it"),
+    ],
+)
+def test_what_cannot_be_kept_is_said_and_the_last_one_stays(making: Making, does: str, said: str) -> None:
+    async def main() -> None:
+        async with making() as node:
+            outcome = await (await node.attempt(KEEPS + does + CATCHES)).run()
+            assert outcome.end is End.DONE, outcome
+            told = (await node.kept(outcome))["logs/out"].decode()
+            assert "no: The checkpoint could not be kept: " in told
+            assert said in told
+            digest = newest_of(node)
+            tree = await node.store.manifest(ProcessId("job"), check_digest(digest))
+            assert [entry.path for entry in tree.entries] == ["deep/steps", "only-1"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("error", [StoreFull, Unreachable, DiskError])
+def test_a_store_that_cannot_take_a_checkpoint_is_told_to_the_program(
+    making: Making, monkeypatch: pytest.MonkeyPatch, error: type[DiscomputifyError]
+) -> None:
+    put = MemoryStore.put
+
+    async def full(self: MemoryStore, pid: ProcessId, blobs: Sequence[Blob], *about: Any) -> None:
+        if any("checkpoint" in blob.path.parts for blob in blobs):
+            raise error("no room on the store's disk")
+        await put(self, pid, blobs)
+
+    monkeypatch.setattr(MemoryStore, "put", full)
+    monkeypatch.setattr(checkpoints, "PATIENCE", -1.0)
+    program = "from discomputify_core import program\nimport os\n"
+    program += "open(os.environ['DISCOMPUTIFY_CHECKPOINT_PATH'] + '/a', 'w').write('a')" + CATCHES
+    outcome, kept = outcome_of(making, program)
+    assert outcome.end is End.DONE
+    assert kept["logs/out"].decode().strip() == "no: The checkpoint could not be kept: no room on the store's disk"
+
+
+# --- stopping -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("end", [End.STOPPED, End.RETURNED])

@@ -14,7 +14,6 @@ from discomputify_core.model.codec import to_plain
 from discomputify_core.model.ids import AttemptId, ProcessId
 from discomputify_core.model.job import End, JobState, Outcome, Request
 from discomputify_core.model.message import Report, Start
-from discomputify_core.roles.master import for_nodes
 from discomputify_core.roles.master.master import MasterNode
 from discomputify_core.roles.node import computing
 from discomputify_core.roles.node.computing import ComputingNode
@@ -331,8 +330,6 @@ def test_resources_are_handed_out_by_number(small: Small, tmp_path: Path) -> Non
 def test_a_silent_node_is_fenced_and_its_parts_run_elsewhere(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(for_nodes, "BEAT", 0.2)
-
     async def main() -> None:
         async with small() as cluster:
             master = await cluster.master(Settings(lease=3.0))
@@ -341,7 +338,7 @@ def test_a_silent_node_is_fenced_and_its_parts_run_elsewhere(
             await client.submit(cluster.program(waits(tmp_path)), 1, process_id="job")
             await until(lambda: (tmp_path / "running-1").exists())
             (tmp_path / "running-1").unlink()
-            monkeypatch.setattr(lost, "_beat_every", 60.0)
+            monkeypatch.setattr(lost._heart, "_every", 60.0)
             other = asyncio.ensure_future(cluster.node("n2"))
             await until(lambda: master.cluster.state.nodes[lost.node].state == "lost", 20)
             await other
@@ -352,3 +349,68 @@ def test_a_silent_node_is_fenced_and_its_parts_run_elsewhere(
             assert [(a.number, a.end) for a in await client.attempts("job", 1)] == [(1, "lost"), (2, "done")]
 
     run(main(), 90)
+
+
+def test_a_part_that_is_done_leaves_no_checkpoint(small: Small) -> None:
+    keeps = """
+import os, sys
+from discomputify_core import program
+open(os.environ["DISCOMPUTIFY_CHECKPOINT_PATH"] + "/state", "w").write("x" * 1000 + sys.argv[1])
+program.checkpoint()
+sys.exit(program.part() == 2)
+"""
+
+    async def main() -> None:
+        async with small() as cluster:
+            await cluster.master()
+            node = await cluster.node()
+            client = cluster.client()
+            await client.submit(cluster.program(keeps), 2, process_id="job", retries=0)
+            await client.wait("job", 30)
+            assert node._tools is not None
+
+            def left() -> set[str]:
+                trees = node._tools.store.contents.trees[ProcessId("job")]
+                return {name for name in trees if name.startswith("checkpoint/")}
+
+            # The one that failed keeps its own until the job is cleared.
+            await until(lambda: left() == {"checkpoint/2.0"})
+
+    run(main(), 60)
+
+
+COUNTS = """
+import os, pathlib, time
+from discomputify_core import program
+place = pathlib.Path({place!r})
+state = pathlib.Path(os.environ["DISCOMPUTIFY_CHECKPOINT_PATH"], "step")
+begin = int(state.read_text()) if state.exists() else 0
+for step in range(begin, 10):
+    with (place / "steps").open("a") as file:
+        file.write(str(step) + "\\n")
+    state.write_text(str(step + 1))
+    program.checkpoint()
+    while step == 5 and not (place / "go").exists():
+        (place / "half").touch()
+        time.sleep(0.01)
+"""
+
+
+def test_a_part_goes_on_elsewhere_from_its_checkpoint(small: Small, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with small() as cluster:
+            await cluster.master()
+            first = await cluster.node("n1")
+            client = cluster.client()
+            await client.submit(cluster.program(COUNTS.format(place=str(tmp_path))), 1, process_id="job")
+            await until(lambda: (tmp_path / "half").exists(), 30)
+            assert await first._reports.drained(10)
+            await cluster.node("n2")
+            await first.close()
+            (tmp_path / "go").touch()
+            assert (await client.wait("job", 30)).state is JobState.DONE
+            steps = (tmp_path / "steps").read_text().split()
+            assert steps == [str(step) for step in range(10)]
+            assert [(each.number, each.end) for each in await client.attempts("job", 1)] == [(2, "done")]
+
+    run(main(), 60)

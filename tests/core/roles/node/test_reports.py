@@ -281,3 +281,49 @@ def test_a_use_of_memory_that_the_master_cannot_take_stops_nothing_else() -> Non
             assert overs == [StartOver(attempt(number), "gone") for number in (0, 2)]
 
     run(main())
+
+
+def test_a_checkpoint_is_known_before_the_end_of_its_attempt_and_after_its_start() -> None:
+    async def main() -> None:
+        async with reporting() as (reports, master):
+            master.open.clear()
+            for number in range(BATCH + 10):
+                reports.started(attempt(number))
+                reports.kept(attempt(number), "old")
+                reports.kept(attempt(number), f"new {number}")
+                reports.ended(done(number))
+            reports.forget(attempt(3))
+            master.open.set()
+            assert await reports.drained(10)
+            said: dict[AttemptId, list[str]] = {}
+            assert master.taken
+            for report in master.taken:
+                for started in report.started:
+                    said.setdefault(started, []).append("started")
+                for kept in report.kept:
+                    said.setdefault(kept.attempt, []).append(kept.manifest)
+                for outcome in report.ended:
+                    said.setdefault(outcome.attempt, []).append("ended")
+            assert said == {attempt(n): ["started", f"new {n}", "ended"] for n in range(BATCH + 10) if n != 3}
+
+    run(main())
+
+
+def test_who_reports_is_told_when_the_master_knows() -> None:
+    async def main() -> None:
+        told: list[AttemptId] = []
+        master = Master()
+        reports = Reports(master.send, lambda outcome: told.append(outcome.attempt))
+        sender = asyncio.ensure_future(reports.run())
+        master.open.clear()
+        reports.ended(done(1))
+        reports.ended(done(2))
+        reports.forget(attempt(2))
+        assert told == []
+        master.open.set()
+        assert await reports.drained(10)
+        assert told == [attempt(1)]
+        sender.cancel()
+        await asyncio.wait([sender])
+
+    run(main())

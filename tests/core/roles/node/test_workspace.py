@@ -325,6 +325,7 @@ def test_the_environment_says_who_the_part_is_and_nothing_of_the_cluster(tmp_pat
         "DISCOMPUTIFY_INPUT_PATH": str(workspace.folder / "INPUT_PATH"),
         "DISCOMPUTIFY_OUTPUT_PATH": str(workspace.folder / "OUTPUT_PATH"),
         "DISCOMPUTIFY_WORK_PATH": str(workspace.folder),
+        "DISCOMPUTIFY_CHECKPOINT_PATH": str(workspace.home / "checkpoint"),
         "DISCOMPUTIFY_INPUTS": "all",
     }
     assert command("/py", spec, 2) == ("/py", "main.py", "2", "3", "job", "--fast")

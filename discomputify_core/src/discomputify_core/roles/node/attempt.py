@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 
 from discomputify_core.edge import clock
-from discomputify_core.errors import DiscomputifyError, Unreachable
+from discomputify_core.errors import DiscomputifyError, StoreFull
 from discomputify_core.interfaces.files import FileStore
 from discomputify_core.model.conf import Conf
 from discomputify_core.model.files import Manifest
@@ -24,9 +25,11 @@ from discomputify_core.model.message import Progress, Start
 from discomputify_core.model.node import NodeFacts
 from discomputify_core.roles.node.agent_server import AgentServer
 from discomputify_core.roles.node.cache import BlobCache
-from discomputify_core.roles.node.committing import Commits
-from discomputify_core.roles.node.diagnose import diagnose
+from discomputify_core.roles.node.checkpoints import Checkpoints, restore
+from discomputify_core.roles.node.committing import AWAY, Commits
+from discomputify_core.roles.node.death import memory_limit, verdict
 from discomputify_core.roles.node.environment import command, environment
+from discomputify_core.roles.node.fetching import StoreAway, patiently
 from discomputify_core.roles.node.keeping import Kept, keep
 from discomputify_core.roles.node.memory import NodeMemory
 from discomputify_core.roles.node.part_agent import PartAgent
@@ -38,8 +41,7 @@ from discomputify_core.roles.runner.runner import Runner
 
 log = logging.getLogger("discomputify.node")
 
-#: Most characters of stderr told to the master; all of it is kept with the outputs.
-TAIL = 4000
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -57,6 +59,8 @@ class Tools:
     conf: Conf
     #: None where the conf names no shared memory.
     memory: NodeMemory | None = None
+    #: Called when the store turns out to have lost something.
+    lost: Callable[[], None] = lambda: None
 
 
 class _Stopped(Exception):
@@ -94,6 +98,10 @@ class PartAttempt:
         self.indices = indices
         self._preparing: asyncio.Task[tuple[Manifest, Workspace]] | None = None
         self._launched = False
+        #: Set when it is told to stop: its outputs wait for no store any more.
+        self._told = asyncio.Event()
+        #: Whether the store may hold a checkpoint of the part.
+        self.checkpointed = bool(start.checkpoint)
         #: How the program ended, once it has.
         self._ended: Outcome | None = None
         self._progress = Progress(self.id, 0.0)
@@ -105,6 +113,8 @@ class PartAttempt:
             outcome = await self._run()
         except _Stopped:
             outcome = Outcome(self.id, End.STOPPED)
+        except StoreAway as error:
+            outcome = Outcome(self.id, End.RETURNED, reason=f"could not be started: {error}")
         except DiscomputifyError as error:
             outcome = self._broken(str(error))
         except OSError as error:
@@ -129,6 +139,7 @@ class PartAttempt:
         """End the program and its children, if they run; :meth:`run` then gives *end* and *reason*."""
         if self.stopping is None:
             self.stopping = (end, reason)
+        self._told.set()
         if self._preparing is not None:
             self._preparing.cancel()  # inputs may take minutes to come
         if self._launched:
@@ -154,7 +165,18 @@ class PartAttempt:
         tools = self._tools
         manifest, workspace = await self._prepared()
         memory = self._memory
-        agent = PartAgent(workspace, self.spec, manifest, tools.cache, tools.store, self._on_progress, memory)
+        checkpoints = Checkpoints(tools.commits, self._start, workspace.checkpoint, self._on_kept, self._on_waiting)
+        agent = PartAgent(
+            workspace,
+            self.spec,
+            manifest,
+            tools.cache,
+            tools.store,
+            self._on_progress,
+            memory,
+            checkpoints.keep,
+            self._fetched,
+        )
         try:
             told = tools.agent.register(self.id, agent.handle)
             ended = await self._program(workspace, told)
@@ -187,10 +209,27 @@ class PartAttempt:
         return preparing.result()
 
     async def _prepare(self) -> tuple[Manifest, Workspace]:
+        manifest, workspace = await self._patiently(self._stage)
+        if self._start.checkpoint:
+            await self._patiently(lambda: restore(self._tools.store, self._start, workspace.checkpoint))
+        return manifest, workspace
+
+    async def _patiently(self, fetch: Callable[[], Awaitable[T]]) -> T:
+        return await patiently(self._tools.commits, fetch, self._on_waiting, self._tools.lost)
+
+    async def _fetched(self, fetch: Callable[[], Awaitable[None]]) -> None:
+        """An input that the running program asks for: without the store it cannot go on here, and is not to blame."""
+        try:
+            await self._patiently(fetch)
+        except StoreAway as error:
+            await self.stop(End.RETURNED, f"could not go on: {error}")
+            raise
+
+    async def _stage(self) -> tuple[Manifest, Workspace]:
         asked = self._manifest(self.spec)
         await asyncio.wait([asked])  # other parts of the job wait for the same
         if asked.cancelled():
-            raise Unreachable(f"the files of '{self.spec.process_id}' were given up while they were asked for")
+            raise DiscomputifyError(f"the files of '{self.spec.process_id}' were given up while they were asked for")
         manifest, tools = asked.result(), self._tools
         self.workspace = workspace = await stage(
             tools.base,
@@ -221,6 +260,8 @@ class PartAttempt:
             ),
             out=workspace.out,
             err=workspace.err,
+            time_limit=spec.time_limit,
+            memory_limit=memory_limit(spec),
         )
         if self.stopping:
             return Exit(self.id, stopped=True)
@@ -235,6 +276,10 @@ class PartAttempt:
         self._progress = Progress(self.id, fraction, note)
         self._tools.reports.progress(self._progress)
 
+    def _on_kept(self, manifest: str) -> None:
+        self.checkpointed = True
+        self._tools.reports.kept(self.id, manifest)
+
     def _on_waiting(self, sentence: str) -> None:
         self._tools.reports.progress(attrs.evolve(self._progress, waiting=sentence))
 
@@ -242,7 +287,7 @@ class PartAttempt:
 
     async def _finish(self, workspace: Workspace, ended: Exit) -> Outcome:
         """Commit what is to be kept, and say how it went."""
-        self._ended = outcome = self._verdict(ended)
+        self._ended = outcome = verdict(ended, self.spec, self._tools.facts, str(self._tools.base))
         if self.stopping and self.stopping[0] is End.RETURNED and outcome.end is not End.DONE:
             return outcome
         try:
@@ -252,38 +297,8 @@ class PartAttempt:
                 outcome = self._broken(_said(error))
             else:
                 log.warning("what attempt %s left is not kept: %s", self.id, error)
-            return outcome if isinstance(error, Unreachable) else await self._keep_logs(workspace, outcome)
-
-    def _verdict(self, ended: Exit) -> Outcome:
-        facts = self._tools.facts
-        outcome = Outcome(
-            self.id,
-            End.DONE,
-            code=ended.signal or ended.code,
-            stderr_tail=ended.stderr_tail[-TAIL:],
-            started_at=ended.started_at,
-            ended_at=ended.ended_at,
-        )
-        if ended.broken:
-            return attrs.evolve(outcome, end=End.BROKEN, reason=f"was cut short: {ended.broken}")
-        if ended.stopped:
-            return attrs.evolve(outcome, end=End.STOPPED, reason="stopped")
-        if not ended.code and not ended.signal:
-            return outcome
-        found = diagnose(
-            code=ended.code,
-            signal=ended.signal,
-            stderr_tail=ended.stderr_tail,
-            python=facts.python,
-            interpreter=facts.interpreter,
-            folder=str(self._tools.base),
-        )
-        return attrs.evolve(
-            outcome,
-            end=End.SIGNAL if ended.signal else End.EXIT,
-            reason=found.reason,
-            missing_module=found.missing_module,
-        )
+            hopeless = self.stopping is not None or isinstance(error, (*AWAY, StoreFull))
+            return outcome if hopeless else await self._keep_logs(workspace, outcome)
 
     async def _keep(self, workspace: Workspace, outcome: Outcome) -> Outcome:
         """Bring into the store what is to be kept; a good attempt whose outputs cannot be kept is none."""
@@ -309,7 +324,10 @@ class PartAttempt:
             return outcome
 
     async def _commit(self, outcome: Outcome, kept: Kept) -> Outcome:
-        digest = await self._tools.commits.commit(self.spec.process_id, self.id, kept, self._on_waiting)
+        patient = outcome.end is End.DONE
+        digest = await self._tools.commits.commit(
+            self.spec.process_id, self.id, kept, self._on_waiting, give_up=self._told if patient else None
+        )
         outputs = kept.manifest.under("outputs")
         return attrs.evolve(outcome, manifest=digest, output_files=len(outputs.files), output_bytes=outputs.size)
 

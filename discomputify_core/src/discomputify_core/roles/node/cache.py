@@ -381,6 +381,34 @@ class BlobCache:
                     if not held.changing and held.mark is not None:
                         held.mark = mark if held.mark.same_content(mark) else None
 
+    def lend(
+        self, owner: object, hasher: Callable[[], Hasher], digests: Iterable[Digest]
+    ) -> dict[ProcessId | None, list[Blob]]:
+        """Those of the blobs *digests* that are here, verified, by a job that uses them; pinned by *owner*. Blocks."""
+        found: dict[ProcessId | None, list[Blob]] = {}
+        for digest in digests:
+            for key in (BlobKey(digest, False), BlobKey(digest, True)):
+                with self._lock:
+                    held = self._index.get(key)
+                    if held is not None:
+                        self._index.pin(owner, [key])
+                if held is not None and self._sound(hasher, key, held.size):
+                    job = next(iter(held.jobs), None)
+                    found.setdefault(job, []).append(Blob(digest, held.size, self._disk.path(key)))
+                    break
+        return found
+
+    def make_room(self, size: int) -> int:
+        """Delete *size* bytes of blobs that nobody needs just now, or what there is; how many that were. Blocks.
+
+        Raises:
+            DiskError: one cannot be deleted.
+        """
+        with self._lock:
+            before = self._index.used
+            self._disk.delete(self._index.evict(size))
+            return before - self._index.used
+
     # --- the saved index ------------------------------------------------------------------------
 
     def _save_now_and_then(self) -> None:

@@ -128,10 +128,14 @@ class CacheIndex:
             if not self._pins[key]:
                 del self._pins[key]
 
-    def evict(self) -> list[BlobKey]:
-        """Remove blobs, least recently used first, until all fits the limit; returns those to delete."""
+    def evict(self, more: int = 0) -> list[BlobKey]:
+        """Remove blobs, least recently used first, until all fits the limit and *more* bytes, if given, have gone.
+
+        Returns:
+            Those to delete.
+        """
         victims = []
-        excess = self.used + self.reserved - self.limit
+        excess = max(self.used + self.reserved - self.limit, more)
         if excess > 0:
             for key, held in self._blobs.items():
                 if excess <= 0:

@@ -17,18 +17,17 @@ from discomputify_core.edge.deadline import within
 from discomputify_core.edge.machine import memory, owner, usable_cpus
 from discomputify_core.edge.names import node_name, this_machine
 from discomputify_core.edge.opening import Loaded
-from discomputify_core.edge.places import default_cache_limit, made_default_folder
-from discomputify_core.errors import BadInput, DiscomputifyError, MemoryLost, NameTaken, Refused, Unreachable
+from discomputify_core.edge.places import default_cache_limit
+from discomputify_core.errors import DiscomputifyError, MemoryLost, NameTaken, Refused, Unreachable
 from discomputify_core.interfaces.calls import Asked, Operation, Reply
 from discomputify_core.interfaces.files import FileStore
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.files import Manifest, check_digest
-from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
+from discomputify_core.model.ids import AttemptId, ProcessId
 from discomputify_core.model.job import End, JobSpec, Outcome
 from discomputify_core.model.message import (
     ArrayKept,
     ArrayWanted,
-    Beat,
     Join,
     Joined,
     LogPiece,
@@ -42,12 +41,15 @@ from discomputify_core.roles.node.agent_server import AgentServer
 from discomputify_core.roles.node.arrays import Arrays
 from discomputify_core.roles.node.attempt import PartAttempt, Tools
 from discomputify_core.roles.node.cache import BlobCache
+from discomputify_core.roles.node.checkpoints import tree_name
 from discomputify_core.roles.node.committing import Commits
 from discomputify_core.roles.node.disk import FolderLock
+from discomputify_core.roles.node.folders import folder_for, folder_name, piece
+from discomputify_core.roles.node.heart import Heart
 from discomputify_core.roles.node.indices import Indices
-from discomputify_core.roles.node.load import LoadMeter
 from discomputify_core.roles.node.memory import NodeMemory
 from discomputify_core.roles.node.reports import Reports
+from discomputify_core.roles.node.returning import Returning
 from discomputify_core.roles.node.workspace import sweep
 from discomputify_core.roles.runner.runner import Runner
 
@@ -55,6 +57,8 @@ log = logging.getLogger("discomputify.node")
 
 #: Seconds for one try to reach the master, and between two lines in the log about a master that is away.
 REACH, REMIND = 5.0, 60.0
+#: Seconds before the second try to reach the master; each further one waits twice as long, up to REACH.
+AGAIN = 0.4
 #: Seconds that a name may be taken by a predecessor that the master still believes alive.
 NAME_PATIENCE = 10.0
 #: Seconds for a report, a beat, a farewell.
@@ -65,12 +69,6 @@ PLANNED = 5.0
 TIDY = 15.0
 #: Seconds for an array of another node to come into the store.
 BRING = 150.0
-#: Shortest and longest time between two beats, whatever the master says.
-BEATS = (0.2, 5.0)
-#: Most jobs whose held bytes a beat tells, those that hold most.
-MAX_HELD = 500
-#: Most bytes of a log handed over at once.
-MAX_LOG = 4 * 1024 * 1024
 
 
 class ComputingNode:
@@ -98,20 +96,23 @@ class ComputingNode:
             },
             greet=self._join,
         )
-        self._reports = Reports(self._tell)
+        self._reports = Reports(self._tell, self._told)
         self._runner = Runner()
         self._agent = AgentServer()
         self._memory: NodeMemory | None = None
         self._tools: Tools | None = None
         self._lock: FolderLock | None = None
         self._cache: BlobCache | None = None
+        self._returning: Returning | None = None
         self._indices = Indices(conf.resources)
         self._specs: dict[ProcessId, JobSpec] = {}
         self._manifests: dict[ProcessId, asyncio.Task[Manifest]] = {}
         self._attempts: dict[AttemptId, PartAttempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._attempting: set[asyncio.Task[None]] = set()
-        self._beat_every = 2.0
+        #: Attempts that left a checkpoint, until the master knows how they ended.
+        self._checkpointed: dict[AttemptId, Start] = {}
+        self._heart: Heart | None = None
         self._joined: asyncio.Future[None] | None = None
         self._leaving = False
 
@@ -133,16 +134,18 @@ class ComputingNode:
         self._joined = asyncio.get_running_loop().create_future()
         # A refusal may interest nobody.
         self._joined.add_done_callback(lambda joined: joined.cancelled() or joined.exception())
-        for work in (self._stay_joined, self._beats, self._reports.run):
+        assert self._returning is not None
+        assert self._heart is not None
+        for work in (self._stay_joined, self._heart.run, self._reports.run, self._returning.run):
             self._spawn(_kept_up(work))
 
     async def _prepare(self) -> Tools:
         conf = self._loaded.conf
-        work = await _folder(conf.work_path, "work") / _folder_name(self.node)
+        work = await folder_for(conf.work_path, "work") / folder_name(self.node)
         self._lock = FolderLock(work, "WORK_PATH")
         await asyncio.to_thread(self._lock.take)
         await asyncio.to_thread(sweep, work)
-        cache_folder = await _folder(conf.cache_path, "cache") / _folder_name(self.node)
+        cache_folder = await folder_for(conf.cache_path, "cache") / folder_name(self.node)
         limit = int(conf.cache_limit or 0) or await asyncio.to_thread(default_cache_limit, cache_folder)
         self._cache = cache = BlobCache(cache_folder, limit)
         await asyncio.to_thread(cache.open)
@@ -162,7 +165,12 @@ class ComputingNode:
         store = self._connection.store()
         commits = Commits(store, str(store_addresses(conf)[0]), self._connection.meet_store)
         self._memory = await self._shared_memory(work, store)
-        return Tools(facts, work, cache, store, self._runner, self._agent, self._reports, commits, conf, self._memory)
+        self._returning = returning = Returning(store, cache)
+        self._heart = Heart(lambda: self._link.peer, work, cache)
+        reports, shared = self._reports, self._memory
+        return Tools(
+            facts, work, cache, store, self._runner, self._agent, reports, commits, conf, shared, returning.soon
+        )
 
     async def _shared_memory(self, work: Path, store: FileStore) -> NodeMemory | None:
         plugin = self._connection.memory()
@@ -245,10 +253,11 @@ class ComputingNode:
 
     async def _stay_joined(self) -> None:
         """Be connected, always; say so when the master is away for long."""
-        began, reminded = clock.now(), -REMIND
+        began, reminded, pause = clock.now(), -REMIND, AGAIN
         while True:
             try:
                 peer = await self._link.connect(REACH)
+                pause = AGAIN
                 self._accepted(None)
                 await peer.closed.wait()
                 log.warning("the connection to the master closed (%s); parts go on", peer.reason)
@@ -264,7 +273,8 @@ class ComputingNode:
                 if clock.now() - reminded > REMIND:
                     reminded = clock.now()
                     log.warning("no master yet, trying again: %s", error)
-                await asyncio.sleep(clock.jittered(1.0))
+                await asyncio.sleep(clock.jittered(pause))
+                pause = min(pause * 2, REACH)
 
     def _accepted(self, error: DiscomputifyError | None) -> None:
         if self._joined is None or self._joined.done():
@@ -289,9 +299,11 @@ class ComputingNode:
         attempts = tuple(dict.fromkeys((*self._attempts, *self._reports.unsent)))
         reply = await peer.call("node.join", to_plain(Join(self._tools.facts, attempts)), timeout=REACH)
         joined = from_plain(reply.data, Joined)
-        self._beat_every = min(max(joined.beat, BEATS[0]), BEATS[1])
+        if self._heart is not None:
+            self._heart.beat_every(joined.beat)
         for attempt in joined.stop:
             self._reports.forget(attempt)
+            self._checkpointed.pop(attempt, None)
             if attempt in self._attempts:
                 self._spawn(self._attempts[attempt].stop(End.STOPPED, "the master does not wait for it any more"))
         log.info("joined the master at %s as %s", peer.channel.address, self.node)
@@ -299,19 +311,19 @@ class ComputingNode:
     async def _tell(self, report: Report) -> None:
         await self._link.call("node.report", to_plain(report), timeout=TELL)
 
-    async def _beats(self) -> None:
-        meter = LoadMeter()
-        while True:
-            await asyncio.sleep(self._beat_every)
-            peer, tools = self._link.peer, self._tools
-            if peer is None or tools is None:
-                continue
-            held = sorted(tools.cache.holdings().items(), key=lambda each: each[1], reverse=True)
-            beat = Beat(meter.load(), tuple(held[:MAX_HELD]))
-            try:
-                await peer.call("node.beat", to_plain(beat), timeout=TELL)
-            except DiscomputifyError as error:
-                log.debug("a beat was not heard: %s", error)
+    def _told(self, outcome: Outcome) -> None:
+        """The master knows how an attempt ended: a part that is done needs its checkpoint no more."""
+        start = self._checkpointed.pop(outcome.attempt, None)
+        if start is not None and outcome.end is End.DONE:
+            self._spawn(self._drop_checkpoint(start))
+
+    async def _drop_checkpoint(self, start: Start) -> None:
+        if self._tools is None:
+            return
+        try:
+            await self._tools.store.drop(start.process_id, [tree_name(start)])
+        except DiscomputifyError as error:  # it goes with the job
+            log.debug("the checkpoint of part %s of '%s' stays: %s", start.part, start.process_id, error)
 
     # --- what the master asks -----------------------------------------------------------------------
 
@@ -344,7 +356,7 @@ class ComputingNode:
             indices = self._indices.take(spec.request.needs)
             attempt = PartAttempt(self._tools, spec, start, self._manifest, indices)
             self._attempts[start.attempt] = attempt
-            task = self._spawn(self._attempt(attempt))
+            task = self._spawn(self._attempt(attempt, start))
             self._attempting.add(task)
             task.add_done_callback(self._attempting.discard)
 
@@ -379,12 +391,14 @@ class ComputingNode:
         for attempt in self._attempts.values():
             self._spawn(attempt.lose_memory(reason))
 
-    async def _attempt(self, attempt: PartAttempt) -> None:
+    async def _attempt(self, attempt: PartAttempt, start: Start) -> None:
         try:
             outcome = await attempt.run()
         finally:
             del self._attempts[attempt.id]
             self._indices.give_back(attempt.indices)
+        if attempt.checkpointed:
+            self._checkpointed[attempt.id] = start
         self._reports.ended(outcome)
 
     def _manifest(self, spec: JobSpec) -> asyncio.Task[Manifest]:
@@ -403,7 +417,7 @@ class ComputingNode:
         if attempt is None or attempt.workspace is None:
             return Reply(None, b"")
         stream = attempt.workspace.err if wanted.stream == "err" else attempt.workspace.out
-        return Reply(None, await asyncio.to_thread(_piece, stream, wanted.offset, wanted.limit))
+        return Reply(None, await asyncio.to_thread(piece, stream, wanted.offset, wanted.limit))
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -425,24 +439,3 @@ async def _kept_up(work: Callable[[], Awaitable[None]]) -> None:
         except Exception:  # cancellation passes
             log.exception("the node goes on after a bug")
         await asyncio.sleep(1.0)
-
-
-def _piece(path: Path, offset: int, limit: int) -> bytes:
-    if offset < 0 or limit < 0:
-        raise BadInput("A log is read from an offset of at least 0.")
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(min(limit, MAX_LOG))
-    except FileNotFoundError:
-        return b""
-
-
-async def _folder(named: str | None, default: str) -> Path:
-    """The folder that the conf names, or this user's default one, made."""
-    return Path(named) if named is not None else await asyncio.to_thread(made_default_folder, default)
-
-
-def _folder_name(node: NodeName) -> str:
-    """*node* as a folder's name on every system."""
-    return "".join(char if char.isalnum() or char in "._-" else "_" for char in node)

@@ -67,6 +67,7 @@ def environment(
             f"{_OWN}INPUT_PATH": str(workspace.inputs),
             f"{_OWN}OUTPUT_PATH": str(workspace.outputs),
             f"{_OWN}WORK_PATH": str(workspace.folder),
+            f"{_OWN}CHECKPOINT_PATH": str(workspace.checkpoint),
             f"{_OWN}INPUTS": spec.inputs,
         }
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from discomputify_core.errors import BadInput, BlobDamaged, BlobMissing, NoSharedMemory
@@ -28,6 +28,12 @@ NO_MEMORY = (
 )
 
 OnProgress = Callable[[float, str], None]
+Fetch = Callable[[], Awaitable[None]]
+
+
+async def at_once(fetch: Fetch) -> None:
+    """Fetch, without any patience."""
+    await fetch()
 
 
 class PartAgent:
@@ -39,6 +45,8 @@ class PartAgent:
         on_progress: told each fraction (0 to 1) and note, a few times per second at most unless the program
             is hostile.
         memory: the attempt's use of shared memory; None where the conf names none.
+        checkpoint: brings the part's checkpoint into the store.
+        patiently: has patience with a store that is away while an input is fetched.
     """
 
     def __init__(
@@ -50,6 +58,8 @@ class PartAgent:
         store: FileStore,
         on_progress: OnProgress,
         memory: PartMemory | None = None,
+        checkpoint: Callable[[], Awaitable[None]] | None = None,
+        patiently: Callable[[Fetch], Awaitable[None]] = at_once,
     ) -> None:
         self._workspace = workspace
         self._spec = spec
@@ -58,6 +68,8 @@ class PartAgent:
         self._store = store
         self._on_progress = on_progress
         self._memory = memory
+        self._checkpoint = checkpoint
+        self._patiently = patiently
         self._opening: dict[str, asyncio.Lock] = {}
 
     async def handle(self, operation: str, data: dict[str, Any], body: Body = b"") -> tuple[dict[str, Any], Body]:
@@ -79,6 +91,9 @@ class PartAgent:
         if operation == "progress":
             self._progress(data.get("fraction"), data.get("note", ""))
             return {}, b""
+        if operation == "checkpoint" and self._checkpoint is not None:
+            await self._checkpoint()
+            return {}, b""
         raise BadInput(f"A part cannot ask its node for {operation[:40]!r}.")
 
     def _progress(self, fraction: object, note: object) -> None:
@@ -96,7 +111,7 @@ class PartAgent:
         lock = self._opening.setdefault(path, asyncio.Lock())
         try:
             async with lock:
-                await self._fetch(entry)
+                await self._patiently(lambda: self._fetch(entry))
         finally:
             if not lock.locked():
                 self._opening.pop(path, None)

@@ -18,7 +18,7 @@ from discomputify_core.edge.weights import batches
 from discomputify_core.errors import ChannelClosed, DiscomputifyError, Refused, Unreachable
 from discomputify_core.model.ids import AttemptId
 from discomputify_core.model.job import End, Outcome
-from discomputify_core.model.message import Progress, Report, StartOver, UsesMemory
+from discomputify_core.model.message import Kept, Progress, Report, StartOver, UsesMemory
 
 log = logging.getLogger("discomputify.node")
 
@@ -30,8 +30,8 @@ BATCH = 256
 FEW = 16
 #: Seconds between two tries to hand over what did not arrive.
 AGAIN = 1.0
-#: Most characters of a sentence, and of the end of stderr; all of stderr is kept with the outputs.
-MAX_REASON, MAX_TAIL = 2000, 4000
+#: Most characters of a sentence, and of the end of stderr (death.py keeps whole lines of it).
+MAX_REASON, MAX_TAIL = 2000, 8000
 #: Most characters of the name of a table of shared memory.
 MAX_TABLE = 200
 #: Most paths of stray files, and characters of each.
@@ -45,14 +45,19 @@ class Reports:
 
     Args:
         send: hands one report to the master; raises if it did not arrive, or was not taken.
+        on_told: called with each end of an attempt that the master knows of now.
     """
 
-    def __init__(self, send: Callable[[Report], Awaitable[None]]) -> None:
+    def __init__(
+        self, send: Callable[[Report], Awaitable[None]], on_told: Callable[[Outcome], None] = lambda outcome: None
+    ) -> None:
         self._send = send
+        self._on_told = on_told
         self._started: list[AttemptId] = []
         self._uses_memory: dict[AttemptId, UsesMemory] = {}
         self._start_over: dict[AttemptId, StartOver] = {}
         self._progress: dict[AttemptId, Progress] = {}
+        self._kept: dict[AttemptId, Kept] = {}
         self._ended: dict[AttemptId, Outcome] = {}
         self._something = asyncio.Event()
         self._empty = asyncio.Event()
@@ -85,6 +90,11 @@ class Reports:
         )
         self._wake()
 
+    def kept(self, attempt: AttemptId, manifest: str) -> None:
+        """A checkpoint of a part is in the store; only the newest of each counts."""
+        self._kept[attempt] = Kept(attempt, manifest)
+        self._wake()
+
     def ended(self, outcome: Outcome) -> None:
         """An attempt ended."""
         self._ended[outcome.attempt] = modest(outcome)
@@ -94,6 +104,7 @@ class Reports:
         """The master does not want to hear of *attempt* any more."""
         self._ended.pop(attempt, None)
         self._progress.pop(attempt, None)
+        self._kept.pop(attempt, None)
         self._uses_memory.pop(attempt, None)
         self._start_over.pop(attempt, None)
         self._started = [each for each in self._started if each != attempt]
@@ -111,7 +122,8 @@ class Reports:
             if report != Report():
                 await self._hand_over(report)
             for outcome in report.ended:
-                self._ended.pop(outcome.attempt, None)
+                if self._ended.pop(outcome.attempt, None) is not None:
+                    self._on_told(outcome)
             if self._ended or self._progress or self._earlier:
                 self._something.set()
             else:
@@ -120,16 +132,17 @@ class Reports:
     @property
     def _earlier(self) -> bool:
         """Whether there is something that has to be known before progress and ends are."""
-        return bool(self._started or self._uses_memory or self._start_over)
+        return bool(self._started or self._uses_memory or self._start_over or self._kept)
 
     def _take(self) -> Report:
         started, self._started = self._started[:BATCH], self._started[BATCH:]
         uses = () if self._started else _first(self._uses_memory)
         over = () if self._started or self._uses_memory else _first(self._start_over, FEW)
         newest = _first(self._progress)
+        kept = () if self._started else _first(self._kept)
         # The rest before ends: what did not fit comes with the next report.
         ended = () if self._earlier else next(batches(list(self._ended.values())[:BATCH]), ())
-        return Report(tuple(started), uses, over, newest, tuple(ended))
+        return Report(tuple(started), uses, over, newest, tuple(ended), kept)
 
     async def _hand_over(self, report: Report) -> None:
         """Send until it has arrived. What the master cannot take comes in pieces, so that one stops nothing else."""
@@ -172,6 +185,8 @@ def _pieces(report: Report) -> Iterator[Report]:
         yield Report(start_over=(over,))
     for progress in report.progress:
         yield Report(progress=(progress,))
+    for kept in report.kept:
+        yield Report(kept=(kept,))
     for outcome in report.ended:
         yield Report(ended=(outcome,))
 

@@ -5,6 +5,7 @@ Layout below WORK_PATH/NODE (``base``)::
     ATTEMPT/work     the program's current folder
     ATTEMPT/out err  its streams
     ATTEMPT/fetched  inputs on their way into place
+    ATTEMPT/checkpoint  what the part keeps for its next attempt (checkpoints.py)
 
 Here: making it, adding to it, looking at what a program left, removing it. Everything but :func:`stage` blocks and is
 meant for threads (``asyncio.to_thread``). Not here: processes (runner.py), the store (edge/trees.py).
@@ -83,6 +84,8 @@ class Workspace:
         #: Where the program's streams go.
         self.out = home / "out"
         self.err = home / "err"
+        #: What the part keeps for its next attempt: beside its current folder, so it is neither output nor stray.
+        self.checkpoint = home / "checkpoint"
         self._fetched = home / "fetched"
         self._spec = spec
         self._cache = cache
@@ -132,7 +135,7 @@ class Workspace:
             with naming(workspace.home):
                 base.mkdir(mode=0o700, parents=True, exist_ok=True)
                 remove_tree(workspace.home)
-                for folder in (workspace.home, workspace.folder, workspace._fetched):
+                for folder in (workspace.home, workspace.folder, workspace.checkpoint, workspace._fetched):
                     folder.mkdir(mode=0o700)
             workspace._fill(entries)
             if conf:

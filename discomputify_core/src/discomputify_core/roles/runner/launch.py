@@ -21,7 +21,8 @@ class Launch:
 
     ``env`` is the program's whole environment; DISCOMPUTIFY_ATTEMPT_ID and DISCOMPUTIFY_RUNNER are added to it.
     ``out`` and ``err`` receive its streams while it runs, at most ``cap`` bytes of each; ``cwd`` and the
-    folders of ``out`` and ``err`` exist.
+    folders of ``out`` and ``err`` exist. ``time_limit`` (seconds) and ``memory_limit`` (bytes, of all its processes
+    together) are kept by the runner; 0: none.
     """
 
     attempt: AttemptId
@@ -31,6 +32,8 @@ class Launch:
     out: Path
     err: Path
     cap: int = DEFAULT_CAP
+    time_limit: float = 0.0
+    memory_limit: int = 0
 
 
 @attrs.frozen
@@ -57,10 +60,15 @@ class Exit:
     ended_at: float = 0.0
     #: Processes that outlived the main one and were killed.
     leftovers: int = 0
-    #: Of the main process and the children that it waited for; 0 where the system does not say. Linux counts the
-    #: few megabytes of the runner into the memory of a small program.
+    #: Of the main process and the children that it waited for, or of all of them when they were looked at, whichever
+    #: is more; 0 where the system does not say. Linux counts the few megabytes of the runner into the memory of a
+    #: small program.
     cpu_seconds: float = 0.0
     peak_rss: int = 0
+    #: Which limit it was ended for: "time", "memory", or "".
+    limit: str = ""
+    #: Bytes of memory that were over the limit; 0 where the kernel ended it.
+    over: int = 0
 
 
 def order_of(launch: Launch) -> dict[str, Any]:
@@ -73,6 +81,8 @@ def order_of(launch: Launch) -> dict[str, Any]:
         "out": str(launch.out.absolute()),
         "err": str(launch.err.absolute()),
         "cap": launch.cap,
+        "time_limit": launch.time_limit,
+        "memory_limit": launch.memory_limit,
     }
 
 

@@ -22,6 +22,8 @@ from functools import partial
 from typing import NamedTuple
 
 _READ_BYTES = 64 * 1024
+#: Systems refuse to wait for weeks at once.
+_LONGEST_WAIT = 3600.0
 
 
 class Ended(NamedTuple):
@@ -90,12 +92,12 @@ class Loop(ABC):
         return timer
 
     def _run_timers(self) -> float | None:
-        """Run what is due; seconds until the next timer, None without one."""
+        """Run what is due; seconds until the next timer, or for which to wait at most; None without one."""
         while self._timers:
             timer = self._timers[0]
             wait = timer.when - time.monotonic()
             if timer.callback is not None and wait > 0:
-                return wait
+                return min(wait, _LONGEST_WAIT)
             heapq.heappop(self._timers)
             if timer.callback is not None:
                 timer.callback()

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from discomputify_core.roles.runner.capture import Capture
+from discomputify_core.roles.runner.cgroup import Groups
+from discomputify_core.roles.runner.limits import Guard, Limits
 from discomputify_core.roles.runner.loop import Ended, Loop, Stream, Timer
 from discomputify_core.roles.runner.tree import ATTEMPT_MARK, RUNNER_MARK, SIGKILL, SIGTERM, Claim, Tree
 
@@ -45,7 +47,7 @@ class CannotStart(Exception):
 
 
 class Order(NamedTuple):
-    """What to run, as it came from the node. ``cap``: bytes kept per stream."""
+    """What to run, as it came from the node: see :class:`~discomputify_core.roles.runner.launch.Launch`."""
 
     attempt: str
     argv: list[str]
@@ -54,6 +56,8 @@ class Order(NamedTuple):
     out: str
     err: str
     cap: int
+    time_limit: float = 0.0
+    memory_limit: int = 0
 
 
 class Part:
@@ -65,6 +69,7 @@ class Part:
         token: the runner's own mark in the environment.
         others: gives the claims of all attempts besides this one.
         on_report: called once with the facts of the end, when no process of the attempt is left.
+        groups: makes control groups in which the kernel keeps limits, where it may.
 
     Raises:
         CannotStart: nothing runs.
@@ -78,6 +83,7 @@ class Part:
         token: str,
         others: Callable[[Part], Collection[Claim]],
         on_report: Callable[[Part, dict[str, Any]], None],
+        groups: Groups | None = None,
     ) -> None:
         self._loop = loop
         self._tree = tree
@@ -101,6 +107,10 @@ class Part:
             raise
         self.started_at = time.time()
         self.claim = Claim(order.attempt, process.pid, tree.born(process.pid))
+        self._guard = Guard(
+            loop, tree, self.claim, Limits(order.time_limit, order.memory_limit), self._mine, self._over
+        )
+        self._guard.start(groups)
         loop.watch(process, self._main_ended)
 
     def stop(self, grace: float) -> None:
@@ -111,8 +121,19 @@ class Part:
             self._stop_timer.cancel()
         elif self._ended is None:
             self._stopped = True
-            self._tree.send(self._mine(), SIGTERM)
+            self._ask_to_end()
         self._stop_timer = self._loop.after(grace, self._kill)
+
+    def _over(self, grace: float) -> None:
+        """A limit was reached."""
+        if self._stop_timer is None and self._ended is None:
+            self._ask_to_end()
+            self._stop_timer = self._loop.after(grace, self._kill)
+
+    def _ask_to_end(self) -> None:
+        mine = self._mine()
+        self._guard.look(mine)  # what is ended now is not waited for by its parents, and would not be counted
+        self._tree.send(mine, SIGTERM)
 
     # --- starting ---------------------------------------------------------------------------------------------
 
@@ -148,6 +169,7 @@ class Part:
         self._ended = ended
         self._ended_at = time.time()
         self.claim.alive = False
+        self._guard.main_ended()
         self._timer = self._loop.after(_END_SECONDS if self._kill_sent else DRAIN_SECONDS, self._clear)
         self._look()
 
@@ -174,6 +196,8 @@ class Part:
             self._clearing_until = now + CLEAR_SECONDS
         left = self._mine()
         if left and now < self._clearing_until:
+            if not self._killed:
+                self._guard.look(left)
             self._killed |= left
             self._tree.send(left, SIGKILL)
             self._again(_CLEAR_ROUND_SECONDS, self._clear)
@@ -203,6 +227,8 @@ class Part:
         out, err = self._captures
         out.close()
         err.close()
+        guard = self._guard
+        guard.close()
         facts: dict[str, Any] = {
             "code": self._ended.code,
             "signal": self._ended.signal,
@@ -214,8 +240,10 @@ class Part:
             "started_at": self.started_at,
             "ended_at": self._ended_at,
             "leftovers": len(self._killed),
-            "cpu_seconds": self._ended.cpu_seconds,
-            "peak_rss": self._ended.peak_rss,
+            "cpu_seconds": max(self._ended.cpu_seconds, guard.seen.cpu_seconds),
+            "peak_rss": max(self._ended.peak_rss, guard.seen.memory),
+            "limit": "" if self._stopped else guard.limit,
+            "over": guard.over,
         }
         self._on_report(self, facts)
 

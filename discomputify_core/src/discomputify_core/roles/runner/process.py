@@ -14,6 +14,8 @@ import time
 from collections.abc import Collection
 from typing import Any, NoReturn
 
+from discomputify_core.roles.runner import cgroup
+from discomputify_core.roles.runner.cgroup import Groups
 from discomputify_core.roles.runner.keeper import split_off_keeper
 from discomputify_core.roles.runner.loop import Loop, SelectLoop, ThreadLoop
 from discomputify_core.roles.runner.part import CannotStart, Order, Part
@@ -29,8 +31,9 @@ _ROUND_SECONDS = 0.005
 class Runner:
     """The parts of this process, and the messages about them."""
 
-    def __init__(self, loop: Loop, tree: Tree, token: str) -> None:
+    def __init__(self, loop: Loop, tree: Tree, token: str, groups: Groups | None = None) -> None:
         self._loop = loop
+        self._groups = groups
         self._tree = tree
         self._token = token
         self._reader = Reader()
@@ -58,7 +61,7 @@ class Runner:
 
     def _run(self, order: Order) -> None:
         try:
-            part = Part(self._loop, self._tree, order, self._token, self._others, self._ended)
+            part = Part(self._loop, self._tree, order, self._token, self._others, self._ended, self._groups)
         except CannotStart as error:
             facts = {"fault": error.fault, "what": error.what, "path": error.path}
             self._send({"is": "refused", "attempt": order.attempt, **facts})
@@ -103,8 +106,10 @@ def main(token: str, loop_name: str) -> NoReturn:
         Runner(ThreadLoop(), ScanTree(token), token).serve()
     if not become_subreaper():
         Runner(SelectLoop(), ScanTree(token), token).serve()
+    node = os.getppid()
     alive = split_off_keeper()
     become_subreaper()  # the child of a fork is none
-    runner = Runner(SelectLoop(), LinuxTree(), token)
+    groups = cgroup.find((node, os.getppid(), os.getpid()))
+    runner = Runner(SelectLoop(), LinuxTree(), token, groups)
     runner.watch_keeper(alive)
     runner.serve()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 #: Environment variables that mark a part's processes.
 ATTEMPT_MARK = "DISCOMPUTIFY_ATTEMPT_ID"
@@ -36,6 +37,13 @@ class Claim:
         self.alive = True
 
 
+class Usage(NamedTuple):
+    """What processes have used: seconds of CPU time, with those of children that they waited for; bytes of memory."""
+
+    cpu_seconds: float = 0.0
+    memory: int = 0
+
+
 class Tree(ABC):
     """Finds and ends processes of attempts."""
 
@@ -58,3 +66,15 @@ class Tree(ABC):
     @abstractmethod
     def send(self, pids: Iterable[int], number: signal.Signals) -> None:
         """Send a signal to *pids*, which :meth:`belonging` or :meth:`everything` found. Dead ones are ignored."""
+
+    @abstractmethod
+    def below(self, claim: Claim) -> set[int]:
+        """The main process of *claim* and those below it: quicker than :meth:`belonging`, and without orphans."""
+
+    @abstractmethod
+    def usage(self, pids: Iterable[int]) -> Usage:
+        """What *pids* use now; memory that they share counts for each of them."""
+
+    def memory_together(self, pids: Iterable[int]) -> int:
+        """Bytes of memory that *pids* use, what they share counting once, where the system says so. May take long."""
+        return self.usage(pids).memory

@@ -16,11 +16,13 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from discomputify_core.roles.runner.tree import ATTEMPT_MARK, Claim, Tree
+from discomputify_core.roles.runner.tree import ATTEMPT_MARK, Claim, Tree, Usage
 
 _PR_SET_CHILD_SUBREAPER = 36
 #: Programs that fork faster than we look, again and again, are seen alive after a few looks.
 _LOOKS = 50
+#: Fields of /proc/PID/stat behind the name: CPU time of the process and of children it waited for; pages in memory.
+_TIMES, _RESIDENT = slice(11, 15), 21
 
 
 def become_subreaper() -> bool:
@@ -180,6 +182,33 @@ class LinuxTree(Tree):
     def send(self, pids: Iterable[int], number: signal.Signals) -> None:
         """See :meth:`Tree.send`."""
         send(pids, number)
+
+    def below(self, claim: Claim) -> set[int]:
+        """See :meth:`Tree.below`."""
+        return {claim.pid} | descendants(claim.pid)
+
+    def usage(self, pids: Iterable[int]) -> Usage:
+        """See :meth:`Tree.usage`."""
+        ticks = pages = 0
+        for pid in pids:
+            fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+            if len(fields) > _RESIDENT:
+                ticks += sum(map(int, fields[_TIMES]))
+                pages += int(fields[_RESIDENT])
+        return Usage(ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE"))
+
+    def memory_together(self, pids: Iterable[int]) -> int:
+        """See :meth:`Tree.memory_together`: the proportional share of each process."""
+        return sum(_proportional(pid) for pid in pids)
+
+
+def _proportional(pid: int) -> int:
+    """Bytes of memory of *pid*, each page divided by how many processes have it; all of it where that is not told."""
+    for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
+        if line.startswith(b"Pss:"):
+            return int(line.split()[1]) * 1024
+    fields = _read(f"/proc/{pid}/statm").split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if len(fields) > 1 else 0
 
 
 def _orphan_of(orphan: int, stat: _Stat, claim: Claim, others: Collection[Claim]) -> bool:

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Collection, Iterable
 
-from discomputify_core.roles.runner.tree import ATTEMPT_MARK, RUNNER_MARK, SIGKILL, Claim, Tree
+from discomputify_core.roles.runner.tree import ATTEMPT_MARK, RUNNER_MARK, SIGKILL, Claim, Tree, Usage
 
 _ROUND_SECONDS = 0.02
 
@@ -112,3 +112,27 @@ class ScanTree(Tree):
     def send(self, pids: Iterable[int], number: signal.Signals) -> None:
         """See :meth:`Tree.send`."""
         send(pids, number)
+
+    def below(self, claim: Claim) -> set[int]:
+        """See :meth:`Tree.below`."""
+        import psutil
+
+        try:
+            return {claim.pid, *(child.pid for child in psutil.Process(claim.pid).children(recursive=True))}
+        except psutil.Error:
+            return {claim.pid}
+
+    def usage(self, pids: Iterable[int]) -> Usage:
+        """See :meth:`Tree.usage`."""
+        import psutil
+
+        seconds, memory = 0.0, 0
+        for pid in pids:
+            try:
+                process = psutil.Process(pid)
+                with process.oneshot():
+                    seconds += sum(process.cpu_times()[:4])  # user, system, and both of children where they are told
+                    memory += process.memory_info().rss
+            except psutil.Error:
+                continue
+        return Usage(seconds, memory)
