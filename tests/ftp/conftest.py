@@ -115,11 +115,15 @@ def rig(tmp_path: Path) -> MakeRig:
     """``async with rig() as r``; ``base`` says where the service keeps things."""
 
     @asynccontextmanager
-    async def make(faults: Faults = no_faults, base: Path | None = None, chunk: int = CHUNK) -> AsyncIterator[Rig]:
+    async def make(
+        faults: Faults = no_faults, base: Path | None = None, chunk: int = CHUNK, reserve: int = 1
+    ) -> AsyncIterator[Rig]:
         folder = base or tmp_path / "store"
         local = tmp_path / "local"
         local.mkdir(exist_ok=True)
-        conf = make_conf(ftp_base_path=str(folder), transmission_chunk_size=chunk, recv_chunk_size=chunk)
+        conf = make_conf(
+            ftp_base_path=str(folder), transmission_chunk_size=chunk, recv_chunk_size=chunk, reserve=reserve
+        )
         node = FtpNode(conf)
         await node.open()
         caller = LoopbackCaller(node.operations(), faults=faults)

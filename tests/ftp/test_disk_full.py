@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from discomputify_core.errors import DiskError
+from discomputify_core.errors import DiskError, StoreFull
 from discomputify_ftp import disk
 from discomputify_testkit.running import run, until
 
@@ -24,7 +24,7 @@ def test_a_store_that_is_full(rig: Any, small_disk: Path, size: int) -> None:
             first = r.blob("first", os.urandom(200_000))
             digest = await r.keep(first)
             more = [r.blob(f"more{n}", os.urandom(size)) for n in range(12)]
-            with pytest.raises(DiskError, match="No space") as caught:
+            with pytest.raises(StoreFull, match="No space") as caught:
                 await r.store.put(r.job, more)
             assert str(small_disk) in str(caught.value)
             # Other messages were under way when the first one failed.
@@ -64,7 +64,8 @@ def test_a_write_that_fails(rig: Any, monkeypatch: pytest.MonkeyPatch, size: int
 
             with monkeypatch.context() as patch:
                 patch.setattr(disk, "write_all", failing)
-                with pytest.raises(DiskError, match=os.strerror(number)) as caught:
+                kind = StoreFull if number == errno.ENOSPC else DiskError
+                with pytest.raises(kind, match=os.strerror(number)) as caught:
                     await r.store.put(r.job, [blob])
             assert str(r.base) in caught.value.fields["path"]
             assert r.incoming() == []
@@ -78,7 +79,7 @@ def test_a_write_that_fails(rig: Any, monkeypatch: pytest.MonkeyPatch, size: int
 def test_a_blob_larger_than_the_disk_is_refused_before_it_travels(rig: Any, small_disk: Path) -> None:
     async def main() -> None:
         async with rig(base=small_disk / "store") as r:
-            with pytest.raises(DiskError, match="No space"):
+            with pytest.raises(StoreFull, match="No space"):
                 await r.store.put(r.job, [r.blob("big", os.urandom(3_000_000))])
             assert r.caller.body_bytes_out == 0
             assert r.incoming() == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from discomputify_core.interfaces.files import FileStore
@@ -15,7 +15,7 @@ from discomputify_testkit.store import Capabilities, StoreConformance
 
 
 class TestMemoryStore(StoreConformance):
-    capabilities = Capabilities(over_calls=False)
+    capabilities = Capabilities(over_calls=False, mends=True, has_reserve=True, drops=True, counts=True)
 
     @contextlib.asynccontextmanager
     async def make_store(self, folder: Path, faults: Faults = no_faults) -> AsyncIterator[FileStore]:
@@ -26,3 +26,10 @@ class TestMemoryStore(StoreConformance):
         data = bytearray(store.contents.blobs[digest])
         data[len(data) // 2] ^= 1
         store.contents.blobs[digest] = bytes(data)
+
+    @contextlib.contextmanager
+    def filled(self, store: FileStore) -> Iterator[FileStore]:
+        assert isinstance(store, MemoryStore)
+        store.contents.full = "less is free than the reserve"
+        yield MemoryStore(make_conf(), contents=store.contents, node=True)
+        store.contents.full = ""

@@ -8,7 +8,6 @@ it, what is already there is not written again. Several senders of one blob help
 from __future__ import annotations
 
 import asyncio
-import shutil
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -17,11 +16,12 @@ from typing import TypeVar
 
 import attrs
 
-from discomputify_core.errors import DiscomputifyError, DiskError, PeerBroke
+from discomputify_core.errors import DiscomputifyError, PeerBroke
 from discomputify_ftp import layout
-from discomputify_ftp.blobs import WHOSE, Blobs, wrong_bytes
-from discomputify_ftp.disk import BLOB_MODE, disk_error, hash_file, remove, write_at
+from discomputify_ftp.blobs import Blobs, wrong_bytes
+from discomputify_ftp.disk import BLOB_MODE, WHOSE, disk_error, hash_file, naming, remove, write_at
 from discomputify_ftp.hashing import Blake3Hasher
+from discomputify_ftp.room import Room
 
 T = TypeVar("T")
 #: Runs a blocking function in a thread of the service.
@@ -61,35 +61,38 @@ class _Arrival:
 
 
 class Arrivals:
-    """All blobs that are arriving."""
+    """All blobs that are arriving. *reserve* says that the sender may use the store's reserve."""
 
-    def __init__(self, blobs: Blobs, in_thread: InThread[int]) -> None:
+    def __init__(self, blobs: Blobs, room: Room, in_thread: InThread[int]) -> None:
         self._blobs = blobs
+        self._room = room
         self._in_thread = in_thread
         self._arriving: dict[tuple[str, int], _Arrival] = {}
 
-    async def far(self, digest: str, size: int) -> int:
+    async def far(self, digest: str, size: int, reserve: bool = True) -> int:
         """How many bytes of a blob have arrived; *size* if it is held.
 
         Raises:
-            DiskError: the rest will not fit on the disk.
+            StoreFull: the rest will not fit on the disk.
         """
         held = await self._use(digest, size, self._load)
         if held < size:
-            await self._in_thread(lambda: self._check_room(size - held))
+            await self._in_thread(lambda: self._check_room(size - held, reserve))
         return held
 
-    async def append(self, digest: str, size: int, offset: int, data: bytes | bytearray | memoryview) -> int:
+    async def append(
+        self, digest: str, size: int, offset: int, data: bytes | bytearray | memoryview, reserve: bool = True
+    ) -> int:
         """Add a chunk; returns how far the blob has arrived, *size* once it is held.
 
         Raises:
             BlobDamaged: that was the last chunk, and the whole has another digest. It is thrown away.
-            DiskError: it cannot be written. It is thrown away, so that the disk is not kept full.
+            StoreFull, DiskError: it cannot be written. It is thrown away, so that the disk is not kept full.
             PeerBroke: the chunks before this one do not come, or it lies outside the blob.
         """
         if not data or offset + len(data) > size:
             raise PeerBroke(f"A chunk of {digest} lies outside the blob's {size} bytes.", clause="store.append")
-        return await self._use(digest, size, lambda arrival: self._write(arrival, offset, data), offset)
+        return await self._use(digest, size, lambda arrival: self._write(arrival, offset, data, reserve), offset)
 
     async def _use(self, digest: str, size: int, action: Callable[[_Arrival], int], offset: int = 0) -> int:
         arrival = self._arriving.get((digest, size))
@@ -143,7 +146,7 @@ class Arrivals:
                 arrival.held = held
             return arrival.held
 
-    def _write(self, arrival: _Arrival, offset: int, data: bytes | bytearray | memoryview) -> int:
+    def _write(self, arrival: _Arrival, offset: int, data: bytes | bytearray | memoryview, reserve: bool) -> int:
         # All in one go under the lock, in the thread: a request that is cancelled meanwhile leaves nothing half done.
         try:
             with arrival.lock:
@@ -151,18 +154,20 @@ class Arrivals:
                     raise arrival.failure
                 fresh = memoryview(data)[arrival.held - offset :]
                 if len(fresh):
-                    self._grow(arrival, fresh)
+                    self._grow(arrival, fresh, reserve)
                 return arrival.held
         finally:
             arrival.loop.call_soon_threadsafe(arrival.wake)
 
-    def _grow(self, arrival: _Arrival, fresh: memoryview) -> None:
+    def _grow(self, arrival: _Arrival, fresh: memoryview, reserve: bool) -> None:
         try:
-            write_at(arrival.path, arrival.held, fresh, create=True)
-        except OSError as error:
+            self._room.check(len(fresh), reserve)
+            with naming(arrival.path, WHOSE):
+                write_at(arrival.path, arrival.held, fresh, create=True)
+        except DiscomputifyError as error:
             remove(arrival.path)
-            arrival.failure = disk_error(error, arrival.path, WHOSE)
-            raise arrival.failure from error
+            arrival.failure = error
+            raise
         arrival.hasher.update(fresh)
         if arrival.held + len(fresh) == arrival.size:
             self._finish(arrival)
@@ -183,18 +188,14 @@ class Arrivals:
             arrival.failure = error
             raise
 
-    def _check_room(self, wanted: int) -> int:
-        try:
-            free = shutil.disk_usage(self._blobs.base).free
-        except OSError as error:
-            raise disk_error(error, self._blobs.base, WHOSE) from error
-        if free < wanted:
-            raise DiskError(
-                f"No space is left for {wanted:,} bytes at {self._blobs.base} {WHOSE}: {free:,} are free. "
-                "Free space there and try again.",
-                path=str(self._blobs.base),
-            )
-        return free
+    def _check_room(self, wanted: int, reserve: bool) -> int:
+        """*wanted*, if so many bytes fit.
+
+        Raises:
+            StoreFull: they do not.
+        """
+        self._room.check(wanted, reserve)
+        return wanted
 
     def forget_idle(self) -> None:
         """Free the memory of arrivals that nobody continues."""

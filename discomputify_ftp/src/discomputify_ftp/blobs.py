@@ -19,6 +19,7 @@ from discomputify_core.model.files import Digest
 from discomputify_ftp import layout
 from discomputify_ftp.disk import (
     BLOB_MODE,
+    WHOSE,
     copy_new,
     digest_file,
     disk_error,
@@ -30,13 +31,14 @@ from discomputify_ftp.disk import (
     write_new,
 )
 from discomputify_ftp.hashing import digest_of
+from discomputify_ftp.lost import Lost
 
 log = logging.getLogger("discomputify.ftp")
 
-#: Said of paths in errors, since their reader is on another machine.
-WHOSE = "(on the store's machine)"
 #: A file left over in incoming/ may be resumed for this many seconds.
 RESUMABLE = 3 * 24 * 3600.0
+#: Seconds that a damaged blob is kept aside, for whoever wants to know what happened to the disk.
+KEPT_ASIDE = 7 * 24 * 3600.0
 
 
 class Blobs:
@@ -47,6 +49,11 @@ class Blobs:
         #: How many there are.
         self.count = 0
         self._counting = threading.Lock()
+        self._examining = threading.Lock()
+        #: Those that came since :meth:`open`; None: that is too long ago to be of interest.
+        self.fresh: set[str] | None = set()
+        #: Those that were found damaged or gone and have not come again.
+        self.lost = Lost()
 
     def open(self) -> None:
         """Make the folders, look whether they can be written, and remove what a crash left.
@@ -63,7 +70,9 @@ class Blobs:
             trial = self.new_path()
             write_new(trial, b"discomputify")
             remove(trial)
-            self.count = sum(1 for _ in self.all())
+            self.count = sum(1 for folder in self.folders() for _ in self.inside(folder))
+            aside = sorted(path.name[: layout.HEX] for path in self._aside())
+            self.lost.add(digest for digest in map(_digest, aside) if not self.path(digest).exists())
 
     def path(self, digest: str) -> Path:
         """Where *digest* is, if it is held."""
@@ -136,8 +145,12 @@ class Blobs:
         except BaseException:
             remove(new)
             raise
+        self.lost.discard(digest)
         if fresh:
             self._counted(1)
+            young = self.fresh
+            if young is not None:
+                young.add(digest)
 
     def read(self, digest: str, offset: int, length: int) -> bytes:
         """Bytes of a blob; fewer than *length* only at its end.
@@ -183,15 +196,20 @@ class Blobs:
         """Read a whole blob again; put it aside if its bytes are not the right ones. Returns whether that was so."""
         path = self.path(digest)
         aside = self.base / layout.damaged_file(digest, token())
-        try:
-            if digest_file(path) == digest:
+        # One at a time: of two that look at one blob, the second would put aside what was brought again meanwhile.
+        with self._examining:
+            try:
+                if digest_file(path) == digest:
+                    return False
+                path.replace(aside)
+            except FileNotFoundError:
                 return False
-            path.replace(aside)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise disk_error(error, path, WHOSE) from error
+            except OSError as error:
+                raise disk_error(error, path, WHOSE) from error
+        self.lost.add([digest])
         self._counted(-1)
+        with suppress(OSError):
+            os.utime(aside)  # how long it is kept is counted from now
         log.error("blob %s was damaged on disk: put aside as %s; uploading it again mends the store", digest, aside)
         return True
 
@@ -209,12 +227,25 @@ class Blobs:
         except OSError:
             return 0.0
 
-    def all(self) -> Iterator[Digest]:
-        """The digests of all blobs held."""
-        for folder in sorted((self.base / layout.BLOBS / layout.ALGORITHM).iterdir()):
-            for path in folder.iterdir():
-                if len(path.name) == layout.HEX:  # what else lies there is not ours
-                    yield Digest(f"{layout.ALGORITHM}:{path.name}")
+    def folders(self) -> list[Path]:
+        """The folders that hold the blobs, some hundreds."""
+        return sorted(path for path in (self.base / layout.BLOBS / layout.ALGORITHM).iterdir() if path.is_dir())
+
+    def inside(self, folder: Path) -> Iterator[Digest]:
+        """The digests of the blobs in one of the :meth:`folders`."""
+        for path in folder.iterdir():
+            if len(path.name) == layout.HEX:  # what else lies there is not ours
+                yield _digest(path.name)
+
+    def sweep_aside(self) -> None:
+        """Remove damaged blobs that were put aside long ago."""
+        for path in self._aside():
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > KEPT_ASIDE:
+                    remove(path)
+
+    def _aside(self) -> Iterator[Path]:
+        return (path for path in (self.base / layout.DAMAGED).iterdir() if len(path.name) > layout.HEX)
 
     def sweep_incoming(self, everything_new: bool = False) -> None:
         """Remove what nobody will resume: old ``.part`` files, and all ``.new`` ones if *everything_new*."""
@@ -231,6 +262,10 @@ class Blobs:
     def _counted(self, change: int) -> None:
         with self._counting:
             self.count += change
+
+
+def _digest(digits: str) -> Digest:
+    return Digest(f"{layout.ALGORITHM}:{digits}")
 
 
 def wrong_bytes(digest: str, actual: str) -> BlobDamaged:

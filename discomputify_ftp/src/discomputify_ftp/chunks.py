@@ -17,6 +17,8 @@ MAX_CHUNK = 4 * 1024 * 1024
 MAX_BATCH = 1000
 #: Most blobs asked about in one question.
 MAX_QUESTION = 4000
+#: Most names of trees in one request.
+MOST_NAMES = 500
 
 
 def chunk_size(wanted: int) -> int:

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from discomputify_core.errors import DiskError
+from discomputify_core.errors import DiskError, StoreFull
 from discomputify_core.model.files import Digest
 from discomputify_ftp.hashing import Blake3Hasher
 
+#: Said of paths of the store in errors, since their reader is on another machine.
+WHOSE = "(on the store's machine)"
 #: Bytes read at once where a whole file is looked at.
 BLOCK = 1024 * 1024
 #: A blob never changes, so nobody may write it (on Windows that would also forbid removing it).
@@ -27,12 +29,20 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
-def disk_error(error: OSError, path: Path | str, whose: str = "") -> DiskError:
-    """*error*, met at *path*, for people. *whose* says on which machine, for instance ``on the store``."""
+def disk_error(error: OSError, path: Path | str, whose: str = "") -> DiskError | StoreFull:
+    """*error*, met at *path*, for people.
+
+    Args:
+        error: what happened.
+        path: where.
+        whose: on which machine, said of the store's own disk only: that being full is StoreFull.
+    """
     reason = error.strerror or str(error)
     where = f"{path} {whose}".rstrip()
     if error.errno in _FULL:
         text = f"No space is left for {where} ({reason}). Free space there and try again."
+        if whose:
+            return StoreFull(text, path=str(path), errno=error.errno)
     elif error.errno in _DENIED:
         text = f"{where} cannot be written or read ({reason}). Give this account the right to, or use another folder."
     else:
@@ -42,7 +52,7 @@ def disk_error(error: OSError, path: Path | str, whose: str = "") -> DiskError:
 
 @contextmanager
 def naming(path: Path | str, whose: str = "") -> Iterator[None]:
-    """Turn an OSError inside into a DiskError that names *path*."""
+    """Turn an OSError inside into the error that :func:`disk_error` gives for *path*."""
     try:
         yield
     except OSError as error:

@@ -1,51 +1,61 @@
 """What the store promises about blobs and trees together. Blocking: runs in threads.
 
 Whoever calls :meth:`Keeper.commit`, :meth:`Keeper.clear`, :meth:`Keeper.count_uses`, :meth:`Keeper.find`,
-:meth:`Keeper.manifest_size`, :meth:`Keeper.remove`, :meth:`Keeper.shown`, :meth:`Keeper.shown_of` or
-:meth:`Keeper.all_shown` lets no two of them run at once; everything else may run at any time.
+:meth:`Keeper.manifest_size`, :meth:`Keeper.remove`, :meth:`Keeper.shown`, :meth:`Keeper.shown_of`,
+:meth:`Keeper.all_shown` or :meth:`Keeper.trees` lets no two of them run at once; everything else may run at any time.
+
+A sender that may use the store's reserve (*reserve*) brings what has been computed; any other uploads a program.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
-from discomputify_core.errors import BadInput, BadPath, BlobDamaged, NoSuchTree, PeerBroke
+from discomputify_core.errors import BadInput, BadPath, BlobDamaged, BlobMissing, NoSuchTree, PeerBroke
 from discomputify_core.interfaces.files import SHOWN, StoreStatus
 from discomputify_core.model.files import Digest, Manifest
 from discomputify_core.model.ids import check_process_id
 from discomputify_core.model.message import MAX_BODY
 from discomputify_ftp import __version__, layout, wire
-from discomputify_ftp.blobs import WHOSE, Blobs, missing, wrong_bytes
+from discomputify_ftp.blobs import Blobs, missing, wrong_bytes
 from discomputify_ftp.chunks import MAX_CHUNK
-from discomputify_ftp.disk import disk_error
 from discomputify_ftp.hashing import digest_of
 from discomputify_ftp.mounts import warning_at
 from discomputify_ftp.old_requests import shown_name
 from discomputify_ftp.pins import LASTS, Pins
 from discomputify_ftp.refs import Ref, Refs
+from discomputify_ftp.room import Room
+
+#: Jobs of which it is remembered how much they use.
+COUNTED = 200
 
 
 class Keeper:
     """Keeps blobs that trees or promises need, and removes the others."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: Blobs, room: Room, clock: Callable[[], float] = time.monotonic) -> None:
         self._blobs = blobs
-        self._pins = Pins()
+        self._room = room
+        #: Job -> the digests of its manifests, and the bytes that these use.
+        self._counted: OrderedDict[str, tuple[frozenset[str], int]] = OrderedDict()
+        self._pins = Pins(clock)
         self._refs = Refs(blobs.base, blobs)
-        self._started = time.time()
+        self._clock = clock
+        self._started = clock()
 
-    def promise(self, process_id: str, digests: Iterable[str]) -> None:
-        """Keep *digests*, if they are held or come to be, for an hour for a job."""
-        self._pins.pin(check_process_id(process_id), digests)
+    def promise(self, process_id: str, digests: Iterable[str], reserve: bool = True) -> None:
+        """Keep *digests*, if they are held or come to be, for an hour for a job; a program's while it is uploaded."""
+        self._pins.pin(check_process_id(process_id), digests, upload=not reserve)
 
-    def missing(self, about: wire.AboutBlobs) -> list[int]:
+    def missing(self, about: wire.AboutBlobs, reserve: bool) -> list[int]:
         """Which of the blobs are not held; those that are held have been promised."""
         # First promised, then looked for: see Pins.guarded.
-        self.promise(about.process_id, (digest for digest, _ in about.blobs))
+        self.promise(about.process_id, (digest for digest, _ in about.blobs), reserve)
         lacking = []
         for number, (digest, size) in enumerate(about.blobs):
             if self._blobs.has(digest, size):
@@ -54,28 +64,36 @@ class Keeper:
                 lacking.append(number)
         return lacking
 
-    def put(self, about: wire.AboutBlobs, body: memoryview) -> None:
+    def put(self, about: wire.AboutBlobs, body: memoryview, reserve: bool) -> None:
         """Keep the blobs that *body* holds one after the other.
 
         Raises:
             BlobDamaged: one of them has another digest; those before it are kept.
+            StoreFull: there is no room for them.
             DiskError: they cannot be written.
         """
-        self.promise(about.process_id, (digest for digest, _ in about.blobs))
+        self.promise(about.process_id, (digest for digest, _ in about.blobs), reserve)
+        self._room.check(len(body), reserve or all(self.mends(digest) for digest, _ in about.blobs))
         start = 0
         for digest, size in about.blobs:
             self._blobs.add(digest, body[start : start + size])
             start += size
 
-    def receive_manifest(self, about: wire.AboutTree, body: memoryview) -> Manifest:
+    def mends(self, digest: str) -> bool:
+        """Whether a blob was lost: it may come back whoever brings it, also below the reserve."""
+        return digest in self._blobs.lost
+
+    def receive_manifest(self, about: wire.AboutTree, body: memoryview, reserve: bool = True) -> Manifest:
         """The manifest to be committed, kept as a blob; everything it needs has been promised.
 
         Raises:
             BlobDamaged, BlobMissing: its bytes are not the right ones, or are not here.
             BadPath: it does not describe a tree.
+            StoreFull: there is no room for it.
         """
         layout.tree_file(about.process_id, about.tree)
-        self.promise(about.process_id, [about.digest])
+        self.promise(about.process_id, [about.digest], reserve)
+        self._room.check(len(body), reserve or self.mends(about.digest))
         if len(body):
             if len(body) != about.size or digest_of(body) != about.digest:
                 raise wrong_bytes(about.digest, digest_of(body))
@@ -83,7 +101,7 @@ class Keeper:
             self._blobs.add(about.digest, body)
         else:
             manifest = wire.unpack(self._blobs.read_verified(about.digest, about.size), about.digest)
-        self.promise(about.process_id, (entry.digest for entry in manifest.files))
+        self.promise(about.process_id, (entry.digest for entry in manifest.files), reserve)
         return manifest
 
     def commit(self, about: wire.AboutTree, manifest: Manifest) -> None:
@@ -109,8 +127,10 @@ class Keeper:
         """Remove all trees of a job and the blobs that nobody else needs; returns how many those were."""
         freed = self._refs.clear(check_process_id(process_id))
         # What it brought for a tree that never came to be goes too.
-        promised = [digest for digest in self._pins.drop(process_id) if self._refs.unused(digest)]
-        return self._remove({*freed, *promised})
+        promised = self._pins.drop(process_id)
+        if promised:
+            self._refs.count_uses()
+        return self._remove({*freed, *filter(self._refs.unused, promised)})
 
     def remove(self, process_id: str, tree: str) -> bool:
         """Remove a tree of a job and the blobs that nobody else needs; returns whether it was there."""
@@ -209,7 +229,7 @@ class Keeper:
             raise PeerBroke("More was asked for than fits into one message.", clause=wire.FETCH)
         lacking = [digest for digest, size in about.blobs if not self._blobs.has(digest, size)]
         if lacking:
-            raise missing(lacking)
+            raise self._lost(lacking)
         return b"".join(self._blobs.read_whole(digest, size) for digest, size in about.blobs)
 
     def read(self, about: wire.AboutChunk) -> bytes:
@@ -224,18 +244,66 @@ class Keeper:
         if about.offset > about.size:
             raise PeerBroke("Bytes were asked for that lie behind the end of their blob.", clause=wire.READ)
         if not self._blobs.has(about.digest, about.size):
-            raise missing([about.digest])
+            raise self._lost([about.digest])
         return self._blobs.read(about.digest, about.offset, about.length)
+
+    def _lost(self, digests: list[str]) -> BlobMissing:
+        """The error for blobs that were asked for and are not held; where trees need them, they are lost."""
+        self._blobs.lost.add(digest for digest in digests if not self._refs.unused(digest))
+        return missing(digests)
+
+    def wanted(self) -> list[Digest]:
+        """Blobs that trees need and that are lost."""
+        found = []
+        for digest in self._blobs.lost.all():
+            if self._blobs.path(digest).exists() or self._refs.unused(digest):
+                self._blobs.lost.discard(digest)
+            else:
+                found.append(Digest(digest))
+        return found
+
+    def trees(self, process_id: str) -> list[Ref]:
+        """All trees of a job."""
+        return list(self._refs.trees(check_process_id(process_id)).values())
+
+    def usage(self, process_id: str, trees: Sequence[Ref]) -> int:
+        """Bytes of the blobs that these, all :meth:`trees` of the job, use; manifests that are lost do not count."""
+        manifests = frozenset(ref.digest for ref in trees)
+        known = self._counted.get(process_id)
+        if known is not None and known[0] == manifests:
+            return known[1]
+        sizes: dict[str, int] = {}
+        counted = set()
+        for ref in {ref.digest: ref for ref in trees}.values():
+            with suppress(BlobMissing, BlobDamaged, BadPath):
+                sizes.update((entry.digest, entry.size) for entry in self.unpacked(ref).files)
+                counted.add(ref.digest)
+        total = sum(sizes.values())
+        self._counted[process_id] = (frozenset(counted), total)
+        while len(self._counted) > COUNTED:
+            self._counted.popitem(last=False)
+        return total
 
     def count_uses(self) -> None:
         """Read all trees, so that :meth:`sweep` knows what is in use."""
         self._refs.count_uses()
 
-    def sweep(self) -> int:
-        """Remove blobs that no tree uses and that are older than any promise (uploads that never ended)."""
+    def sweep_rubbish(self) -> list[Path]:
+        """Remove what nobody continues or looks at any more; returns the folders to :meth:`sweep` now."""
         self._pins.forget_old()
+        if not self._just_started():
+            self._blobs.fresh = None
         self._blobs.sweep_incoming()
-        old = (digest for digest in self._blobs.all() if self._refs.unused(digest) and self._blobs.age(digest) > LASTS)
+        self._blobs.sweep_aside()
+        return self._blobs.folders()
+
+    def sweep(self, folder: Path) -> int:
+        """Remove blobs in *folder* that no tree uses and that are older than any promise (uploads that never ended)."""
+        old = (
+            digest
+            for digest in self._blobs.inside(folder)
+            if self._refs.unused(digest) and self._blobs.age(digest) > LASTS
+        )
         return sum(self._pins.guarded(digest, partial(self._remove_unused, digest)) for digest in old)
 
     def status(self) -> StoreStatus:
@@ -245,20 +313,22 @@ class Keeper:
             DiskError: its folder is gone.
         """
         base = self._blobs.base
-        try:
-            disk = shutil.disk_usage(base)
-        except OSError as error:
-            raise disk_error(error, base, WHOSE) from error
-        return StoreStatus(__version__, str(base), disk.free, disk.total, self._blobs.count, warning_at(base))
+        free, total = self._room.disk()
+        return StoreStatus(
+            __version__, str(base), free, total, self._blobs.count, warning_at(base), full=self._room.full()
+        )
 
     def _remove(self, freed: Iterable[str]) -> int:
         return sum(self._pins.guarded(digest, partial(self._remove_free, digest)) for digest in freed)
 
     def _remove_free(self, digest: str) -> bool:
-        age = self._blobs.age(digest)
-        if time.time() - age < self._started and age < LASTS:
+        fresh = self._blobs.fresh
+        if fresh is not None and digest not in fresh and self._just_started() and self._blobs.age(digest) < LASTS:
             return False  # it may have been promised to another job before this service started; sweep() looks again
         return self._blobs.remove(digest)
+
+    def _just_started(self) -> bool:
+        return self._clock() - self._started < LASTS
 
     def _remove_unused(self, digest: str) -> bool:
         return self._refs.unused(digest) and self._blobs.remove(digest)

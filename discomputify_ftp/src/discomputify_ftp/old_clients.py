@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
-from discomputify_core.errors import BadInput, DiscomputifyError, DiskError, FileChanged, OurBug, Refused
+from discomputify_core.errors import BadInput, DiscomputifyError, DiskError, FileChanged, OurBug, Refused, StoreFull
 from discomputify_core.interfaces.calls import Asked, Reply
 from discomputify_core.interfaces.files import SHOWN, UPLOADED
 from discomputify_core.model.codec import from_plain, to_plain
@@ -24,12 +24,13 @@ from discomputify_core.model.files import Entry, Manifest
 from discomputify_core.model.ids import ProcessId
 from discomputify_core.model.old_clients import MISSED, OLD_CLIENT, OldAnswer, OldRequest
 from discomputify_ftp import wire
-from discomputify_ftp.blobs import WHOSE, Blobs
-from discomputify_ftp.disk import hash_file, naming
+from discomputify_ftp.blobs import Blobs
+from discomputify_ftp.disk import WHOSE, hash_file, naming
 from discomputify_ftp.keeper import Keeper
 from discomputify_ftp.old_files import OldFiles
 from discomputify_ftp.old_requests import (
     ALL,
+    Chunk,
     asked_job,
     clean_path,
     read_chunk,
@@ -40,6 +41,7 @@ from discomputify_ftp.old_requests import (
 from discomputify_ftp.old_tree import Kind, gone
 from discomputify_ftp.old_views import Everything, Manifests, ShownTree, View
 from discomputify_ftp.refs import Ref
+from discomputify_ftp.room import Room
 
 log = logging.getLogger("discomputify.ftp")
 
@@ -72,8 +74,11 @@ class OldClients:
         trees: held while trees of jobs are looked up or change, as by everybody else in the service.
     """
 
-    def __init__(self, conf: Conf, blobs: Blobs, keeper: Keeper, trees: asyncio.Lock, in_thread: InThread) -> None:
+    def __init__(
+        self, conf: Conf, room: Room, blobs: Blobs, keeper: Keeper, trees: asyncio.Lock, in_thread: InThread
+    ) -> None:
         self._conf = conf
+        self._room = room
         self._blobs = blobs
         self._keeper = keeper
         self._trees = trees
@@ -118,7 +123,7 @@ class OldClients:
         # Old clients do not tell their users about a chunk that was refused: the log is where it can be found.
         now = time.monotonic()
         level = logging.DEBUG
-        worth = request.operation == "WRITE" or isinstance(error, DiskError)
+        worth = request.operation == "WRITE" or isinstance(error, (DiskError, StoreFull))
         if worth and now - self._warned_at >= BETWEEN_WARNINGS:
             self._warned_at, level = now, logging.WARNING
         log.log(level, "%s: %s was refused: %s", address, request.operation, error)
@@ -145,8 +150,16 @@ class OldClients:
         path = clean_path(request.path)
         if await self._shown(path) is not None:
             raise BadInput(f"{top_of(path)!r} holds outputs of a job, which are read and deleted, but not written.")
-        await self._in_thread(lambda: self._files.write(path, read_chunk(request)))
+        await self._in_thread(lambda: self._write_chunk(path, read_chunk(request)))
         return OldAnswer(DONE)
+
+    def _write_chunk(self, path: str, chunk: Chunk) -> None:
+        try:
+            self._room.check(len(chunk.data), reserve=False)
+        except StoreFull:
+            self._files.miss(path, chunk)
+            raise
+        self._files.write(path, chunk)
 
     async def _missed(self, request: OldRequest) -> OldAnswer:
         match request.data:

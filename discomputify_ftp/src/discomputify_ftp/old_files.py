@@ -10,11 +10,11 @@ import shutil
 import threading
 from pathlib import Path
 
-from discomputify_core.errors import BadInput, DiskError, NoSuchTree
+from discomputify_core.errors import BadInput, DiskError, NoSuchTree, StoreFull
 from discomputify_core.model.ids import check_process_id
 from discomputify_ftp import layout
-from discomputify_ftp.blobs import WHOSE, Blobs
-from discomputify_ftp.disk import naming, remove, write_new
+from discomputify_ftp.blobs import Blobs
+from discomputify_ftp.disk import WHOSE, naming, remove, write_new
 from discomputify_ftp.old_parts import OldParts, Part, differs
 from discomputify_ftp.old_requests import ALL, Chunk, top_of
 from discomputify_ftp.old_tree import FILE_MODE, Kind, OldTree
@@ -53,7 +53,7 @@ class OldFiles:
                     self._append(path, chunk)
                 else:
                     self._place(path, chunk, chunk.size)
-            except DiskError:
+            except (DiskError, StoreFull):
                 self._lack(path)
                 raise
 

@@ -20,8 +20,7 @@ import msgpack
 
 from discomputify_core.errors import BadInput
 from discomputify_ftp import layout
-from discomputify_ftp.blobs import WHOSE
-from discomputify_ftp.disk import naming, read_at, remove, write_at, write_new
+from discomputify_ftp.disk import WHOSE, naming, read_at, remove, write_at, write_new
 from discomputify_ftp.old_requests import Chunk, top_of
 from discomputify_ftp.old_tree import FILE_MODE, FOLDER_MODE
 

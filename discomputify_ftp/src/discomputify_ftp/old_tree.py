@@ -15,8 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from discomputify_core.errors import BadInput
-from discomputify_ftp.blobs import WHOSE
-from discomputify_ftp.disk import append, naming, read_sized
+from discomputify_ftp.disk import WHOSE, append, naming, read_sized
 
 #: Nobody else may read what is written.
 FILE_MODE, FOLDER_MODE = 0o600, 0o700

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Protocol
 
+from discomputify_core.errors import BlobDamaged
 from discomputify_core.model.files import Entry
 from discomputify_ftp.blobs import Blobs, missing
 from discomputify_ftp.keeper import Keeper
@@ -96,13 +97,15 @@ class ShownTree:
         """See :meth:`View.read`.
 
         Raises:
-            BlobMissing: its bytes are gone.
+            BlobMissing, BlobDamaged: its bytes are gone, or not what they were.
         """
         entry = self._manifests.of(self._ref).get(self._inside(path))
         if entry is None or entry.folder:
             raise gone(path)
         if not self._blobs.has(entry.digest, entry.size):
             raise missing([entry.digest])
+        if offset == 0 and self._blobs.examine(entry.digest):  # these clients cannot tell by themselves
+            raise BlobDamaged(f"The store's bytes of {path} are damaged.", digest=entry.digest)
         length = min(length, entry.size - offset)
         return self._blobs.read(entry.digest, offset, length) if length > 0 else b"", entry.size
 

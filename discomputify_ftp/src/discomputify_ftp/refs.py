@@ -17,11 +17,11 @@ from typing import Any
 import attrs
 import msgpack
 
-from discomputify_core.errors import DiscomputifyError
+from discomputify_core.errors import BadPath, BlobDamaged, BlobMissing
 from discomputify_core.model.files import Digest, Manifest
 from discomputify_ftp import layout
-from discomputify_ftp.blobs import WHOSE, Blobs
-from discomputify_ftp.disk import naming, remove, replace, write_new
+from discomputify_ftp.blobs import Blobs
+from discomputify_ftp.disk import WHOSE, naming, remove, replace, write_new
 from discomputify_ftp.wire import unpack
 
 log = logging.getLogger("discomputify.ftp")
@@ -45,7 +45,10 @@ class Refs:
         #: Folder of a job -> tree -> ref.
         self._jobs: dict[str, dict[str, Ref]] = {}
         self._sizes: dict[str, dict[str, int]] = {}
+        #: None: nobody has counted.
         self._uses: Counter[str] | None = None
+        #: Manifests that were damaged or gone when it was counted what they use.
+        self._unread: set[Digest] = set()
 
     def size_of(self, process_id: str, digest: str) -> int | None:
         """How long the manifest *digest* is, if some tree of the job is it."""
@@ -59,7 +62,10 @@ class Refs:
 
     def every(self) -> Iterator[tuple[str, Ref]]:
         """All trees of all jobs, each with the folder of its job."""
-        for place in sorted((self._base / layout.JOBS).iterdir()):
+        jobs = self._base / layout.JOBS
+        with naming(jobs, WHOSE):
+            places = sorted(jobs.iterdir())
+        for place in places:
             folder = f"{layout.JOBS}/{place.name}"
             for ref in list(self._trees(folder).values()):
                 yield folder, ref
@@ -74,8 +80,10 @@ class Refs:
         old = self._trees(folder).get(ref.tree)
         if old == ref:
             return []
+        gone = []
         if old:
             self._use_counts()  # before anything changes
+            gone.append((old, self._manifest(old)))
         new, target = self._blobs.new_path(), self._base / layout.tree_file(process_id, ref.tree)
         with naming(target, WHOSE):
             write_new(new, msgpack.packb([ref.tree, ref.digest, ref.size]), 0o600)
@@ -84,6 +92,8 @@ class Refs:
             except OSError:
                 remove(new)
                 raise
+        if ref.digest in self._unread:
+            self._uses = None  # another tree of that manifest was counted as lost
         if self._uses is not None:
             self._uses.update(_used(ref, manifest))
         trees = self._jobs.setdefault(folder, {})
@@ -92,7 +102,7 @@ class Refs:
         if old is None:
             return []
         self._sizes[folder] = {each.digest: each.size for each in trees.values()}
-        return self._release([(old, self._manifest(old))])
+        return self._release(gone)
 
     def remove(self, process_id: str, tree: str) -> list[str] | None:
         """Remove a tree of the job; returns the blobs that no tree uses any more, None if it has no such tree.
@@ -138,11 +148,16 @@ class Refs:
         return self._release(gone)
 
     def unused(self, digest: str) -> bool:
-        """Whether no tree uses a blob."""
-        return not self._use_counts()[digest]
+        """Whether it is sure that no tree uses a blob: never before somebody has counted. May be called at any time."""
+        uses = self._uses
+        return uses is not None and not uses[digest] and not self._mended()
 
     def count_uses(self) -> None:
-        """Read all trees, so that :meth:`unused` is quick and right from now on."""
+        """Read all trees, so that :meth:`unused` knows from now on.
+
+        Raises:
+            DiskError: one cannot be read; nothing is unused then.
+        """
         self._use_counts()
 
     def _forget(self, folder: str) -> None:
@@ -150,9 +165,16 @@ class Refs:
         self._sizes.pop(folder, None)
 
     def _release(self, gone: Iterable[tuple[Ref, Manifest | None]]) -> list[str]:
-        uses = self._use_counts()
-        freed = []
+        """Those trees are gone, of which *manifest* is what :meth:`_use_counts` had counted, or None if it is lost."""
+        uses = self._uses
+        freed: list[str] = []
+        if uses is None:
+            return freed
         for ref, manifest in gone:
+            if (manifest is None) != (ref.digest in self._unread):
+                # Lost or mended since it was counted: what is in use is found by counting again.
+                self._uses = None
+                return []
             for digest in _used(ref, manifest):
                 uses[digest] -= 1
                 if uses[digest] <= 0:
@@ -161,12 +183,22 @@ class Refs:
         return freed
 
     def _use_counts(self) -> Counter[str]:
-        if self._uses is None:
+        if self._uses is None or self._mended():
+            self._uses = None
             uses: Counter[str] = Counter()
+            unread: set[Digest] = set()
             for _, ref in self.every():
-                uses.update(_used(ref, self._manifest(ref)))
+                manifest = self._manifest(ref)
+                uses.update(_used(ref, manifest))
+                if manifest is None:
+                    unread.add(ref.digest)
+            self._unread = unread
             self._uses = uses
         return self._uses
+
+    def _mended(self) -> bool:
+        """Whether a manifest that was lost when it was counted is here again: then the counts are wrong."""
+        return any(self._blobs.path(digest).exists() for digest in self._unread)
 
     def _trees(self, folder: str) -> dict[str, Ref]:
         trees = self._jobs.get(folder)
@@ -180,15 +212,22 @@ class Refs:
     def _read(self, place: Path) -> Iterator[Ref]:
         if not place.is_dir():
             return
-        for path in place.iterdir():
+        with naming(place, WHOSE):
+            paths = list(place.iterdir())
+        for path in paths:
             ref = _parse(path)
             if ref is not None:
                 yield ref
 
     def _manifest(self, ref: Ref) -> Manifest | None:
+        """The manifest; None if it is lost.
+
+        Raises:
+            DiskError: it cannot be read now, which says nothing about it.
+        """
         try:
             return unpack(self._blobs.read_verified(ref.digest, ref.size), ref.digest)
-        except DiscomputifyError as error:
+        except (BlobMissing, BlobDamaged, BadPath) as error:
             # Nobody can read that tree any more, so it keeps no blobs.
             log.warning("the manifest %s of the tree %r is lost: %s", ref.digest, ref.tree, error)
             return None
@@ -200,8 +239,10 @@ def _used(ref: Ref, manifest: Manifest | None) -> set[str]:
 
 def _parse(path: Path) -> Ref | None:
     rows: Any = None
-    with suppress(OSError, ValueError, msgpack.UnpackException):
-        rows = msgpack.unpackb(path.read_bytes())
+    with naming(path, WHOSE):
+        data = path.read_bytes()
+    with suppress(ValueError, msgpack.UnpackException):
+        rows = msgpack.unpackb(data)
     match rows:
         case [str(tree), str(digest), int(size)]:
             return Ref(tree, Digest(digest), size)

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -28,6 +29,7 @@ from discomputify_ftp.disk import naming
 from discomputify_ftp.folder_lock import FolderLock
 from discomputify_ftp.keeper import Keeper
 from discomputify_ftp.old_clients import OldClients
+from discomputify_ftp.room import MAY_USE_RESERVE, Room
 
 log = logging.getLogger("discomputify.ftp")
 
@@ -51,11 +53,12 @@ class FtpNode(ServiceRole):
         self._threads: ThreadPoolExecutor | None = None
         self._tidying: asyncio.Task[None] | None = None
         self._blobs = Blobs(self._base)
-        self._keeper = Keeper(self._blobs)
-        self._arrivals = Arrivals(self._blobs, self._in_thread)
+        room = Room(self._base, conf.reserve)
+        self._keeper = Keeper(self._blobs, room)
+        self._arrivals = Arrivals(self._blobs, room, self._in_thread)
         #: Held while trees change: what a commit has checked is still there when its tree appears.
         self._trees = asyncio.Lock()
-        self._old = OldClients(conf, self._blobs, self._keeper, self._trees, self._in_thread)
+        self._old = OldClients(conf, room, self._blobs, self._keeper, self._trees, self._in_thread)
 
     def addresses(self) -> tuple[Address, ...]:
         """FTP_NODE, then QUERY_NODE."""
@@ -94,6 +97,9 @@ class FtpNode(ServiceRole):
             wire.READ: Operation(self._read),
             wire.DAMAGED: Operation(self._damaged),
             wire.CLEAR: Operation(self._clear, changes=True),
+            wire.DROP: Operation(self._drop, changes=True),
+            wire.USAGE: Operation(self._usage),
+            wire.WANTED: Operation(self._wanted),
             wire.STATUS: Operation(self._status),
             # The transport hands a request of an old client on once, however often it arrives.
             OLD_REQUEST: Operation(self._old.answer),
@@ -129,7 +135,10 @@ class FtpNode(ServiceRole):
         self._arrivals.forget_idle()
         async with self._trees:
             await self._in_thread(self._keeper.count_uses)
-        removed = await self._in_thread(self._keeper.sweep)
+        removed = 0
+        # Folder by folder, so that neither those who ask nor closing wait for all of it.
+        for folder in await self._in_thread(self._keeper.sweep_rubbish):
+            removed += await self._in_thread(partial(self._keeper.sweep, folder))
         await self._old.tidy()
         return removed
 
@@ -137,29 +146,36 @@ class FtpNode(ServiceRole):
 
     async def _missing(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, wire.AboutBlobs)
-        missing = await self._in_thread(lambda: self._keeper.missing(about))
+        missing = await self._in_thread(lambda: self._keeper.missing(about, _may_use_reserve(asked)))
         return Reply(to_plain(wire.Missing(tuple(missing))))
 
     async def _put(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, wire.AboutBlobs)
         wire.check_body(asked.body, about)
-        await self._in_thread(lambda: self._keeper.put(about, memoryview(asked.body)))
+        await self._in_thread(lambda: self._keeper.put(about, memoryview(asked.body), _may_use_reserve(asked)))
         return Reply()
 
     async def _far(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, wire.AboutChunk)
-        self._keeper.promise(about.process_id, [about.digest])
-        return Reply(to_plain(wire.Held(await self._arrivals.far(about.digest, about.size))))
+        reserve = self._promised(asked, about)
+        return Reply(to_plain(wire.Held(await self._arrivals.far(about.digest, about.size, reserve))))
 
     async def _append(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, wire.AboutChunk)
-        self._keeper.promise(about.process_id, [about.digest])
-        held = await self._arrivals.append(about.digest, about.size, about.offset, asked.body)
+        reserve = self._promised(asked, about)
+        held = await self._arrivals.append(about.digest, about.size, about.offset, asked.body, reserve)
         return Reply(to_plain(wire.Held(held)))
+
+    def _promised(self, asked: Asked, about: wire.AboutChunk) -> bool:
+        """Keep a blob that is arriving; returns whether it may use the reserve."""
+        reserve = _may_use_reserve(asked)
+        self._keeper.promise(about.process_id, [about.digest], reserve)
+        return reserve or self._keeper.mends(about.digest)
 
     async def _commit(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, wire.AboutTree)
-        ready = await self._in_thread(lambda: self._keeper.receive_manifest(about, memoryview(asked.body)))
+        reserve = _may_use_reserve(asked)
+        ready = await self._in_thread(lambda: self._keeper.receive_manifest(about, memoryview(asked.body), reserve))
         async with self._trees:
             await self._in_thread(lambda: self._keeper.commit(about, ready))
         log.debug("%s: the tree %r of %s is %s", asked.address, about.tree, about.process_id, about.digest)
@@ -200,5 +216,25 @@ class FtpNode(ServiceRole):
         log.debug("%s: cleared %s, %d blobs removed", asked.address, about.process_id, removed)
         return Reply()
 
+    async def _drop(self, asked: Asked) -> Reply:
+        about = from_plain(asked.data, wire.AboutTrees)
+        for tree in about.trees:
+            async with self._trees:
+                await self._in_thread(partial(self._keeper.remove, about.process_id, tree))
+        return Reply()
+
+    async def _usage(self, asked: Asked) -> Reply:
+        about = from_plain(asked.data, wire.AboutTree)
+        async with self._trees:
+            trees = await self._in_thread(lambda: self._keeper.trees(about.process_id))
+        return Reply(to_plain(wire.Used(await self._in_thread(lambda: self._keeper.usage(about.process_id, trees)))))
+
+    async def _wanted(self, asked: Asked) -> Reply:
+        return Reply(to_plain(wire.Wanted(tuple(await self._in_thread(self._keeper.wanted)))))
+
     async def _status(self, asked: Asked) -> Reply:
         return Reply(to_plain(await self._in_thread(self._keeper.status)))
+
+
+def _may_use_reserve(asked: Asked) -> bool:
+    return asked.peer.role in MAY_USE_RESERVE

@@ -16,7 +16,7 @@ from discomputify_core.model.conf import Conf
 from discomputify_core.model.files import Digest, Manifest, check_digest
 from discomputify_core.model.ids import ProcessId, check_process_id
 from discomputify_ftp import wire
-from discomputify_ftp.chunks import slices
+from discomputify_ftp.chunks import MOST_NAMES, slices
 from discomputify_ftp.fetching import Fetcher
 from discomputify_ftp.hashing import Blake3Hasher, digest_of
 from discomputify_ftp.lanes import LONG, Lanes
@@ -116,6 +116,23 @@ class FtpStore(FileStore):
         about = wire.AboutTree(check_process_id(process_id))
         async with self._lanes.lane():
             await self._lanes.send(wire.CLEAR, about, b"", timeout=LONG)
+
+    async def drop(self, process_id: ProcessId, trees: Sequence[str]) -> bool:
+        """See :meth:`FileStore.drop`."""
+        check_process_id(process_id)
+        for some in slices([check_tree(tree) for tree in trees], MOST_NAMES):
+            async with self._lanes.lane():
+                await self._lanes.send(wire.DROP, wire.AboutTrees(process_id, tuple(some)), b"", timeout=LONG)
+        return True
+
+    async def usage(self, process_id: ProcessId) -> int:
+        """See :meth:`FileStore.usage`."""
+        about = wire.AboutTree(check_process_id(process_id))
+        return (await self._lanes.ask(wire.USAGE, about, wire.Used)).bytes
+
+    async def wanted(self) -> list[Digest]:
+        """See :meth:`FileStore.wanted`."""
+        return [check_digest(digest) for digest in (await self._lanes.ask(wire.WANTED, None, wire.Wanted)).digests]
 
     async def status(self) -> StoreStatus:
         """See :meth:`FileStore.status`."""

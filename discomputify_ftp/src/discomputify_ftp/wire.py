@@ -34,6 +34,12 @@ READ = "store.read"
 DAMAGED = "store.damaged"
 #: About a tree: its job goes.
 CLEAR = "store.clear"
+#: Some trees of a job go.
+DROP = "store.drop"
+#: About a tree: its job -> ``{"bytes": bytes}`` of the blobs that all its trees use.
+USAGE = "store.usage"
+#: -> ``{"digests": [digest…]}``: lost blobs.
+WANTED = "store.wanted"
 #: -> StoreStatus
 STATUS = "store.status"
 
@@ -65,6 +71,28 @@ class AboutTree:
     tree: str = ""
     digest: str = ""
     size: int = 0
+
+
+@attrs.frozen
+class AboutTrees:
+    """Some trees of a job by name."""
+
+    process_id: ProcessId
+    trees: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Used:
+    """Answer to :data:`USAGE`."""
+
+    bytes: int
+
+
+@attrs.frozen
+class Wanted:
+    """Answer to :data:`WANTED`."""
+
+    digests: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -144,7 +144,7 @@ def anchored(conf: Conf, folder: Path) -> Conf:
         return str((folder / Path(path).expanduser()).absolute())
 
     changes: dict[str, Any] = {"ftp_base_path": at(conf.ftp_base_path)}
-    for name in ("work_path", "cache_path"):
+    for name in ("work_path", "cache_path", "master_path"):
         value = getattr(conf, name)
         if value is not None:
             changes[name] = at(value)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import unicodedata
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from discomputify_core.edge import clock
-from discomputify_core.errors import BadPath, DiskError
+from discomputify_core.errors import BadPath, BlobDamaged, BlobMissing, DiskError
 from discomputify_core.interfaces.files import Blob, FileStore, Moved
 from discomputify_core.model.files import Digest, Manifest
 from discomputify_core.model.ids import ProcessId
+
+log = logging.getLogger("discomputify.store")
+
+#: Seconds for which a blob that the store has lost may be brought by whoever has it: computing nodes look twice a
+#: minute. And seconds between two looks whether it was.
+MENDING, PAUSE = 45.0, 1.0
 
 
 async def download(
@@ -20,7 +28,8 @@ async def download(
 ) -> None:
     """Write *manifest*'s tree as *folder*, in place of what is there.
 
-    Everything is fetched into a hidden folder beside it first, then renamed. The folders above are made.
+    Everything is fetched into a hidden folder beside it first, then renamed. The folders above are made. What the store
+    has lost and wants again is waited for, for a while: somebody may bring it.
 
     Raises:
         DiskError: the disk is full or may not be written; nothing is left behind.
@@ -31,10 +40,39 @@ async def download(
     try:
         await asyncio.to_thread(_prepare, new, manifest)
         blobs = [Blob(Digest(entry.digest), entry.size, new / entry.path) for entry in manifest.files]
-        await store.get(process_id, blobs, moved)
+        await _get(store, process_id, blobs, moved)
         await asyncio.to_thread(_finish, new, manifest, folder)
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, new, ignore_errors=True))
+
+
+async def _get(store: FileStore, process_id: ProcessId, blobs: Sequence[Blob], moved: Moved | None) -> None:
+    deadline = clock.now() + MENDING
+    while True:
+        try:
+            return await store.get(process_id, blobs, moved)
+        except (BlobMissing, BlobDamaged) as error:
+            if not await _brought_again(store, error, deadline):
+                raise
+        # A file that is there is whole; what is lacking is asked for again.
+        blobs = await asyncio.to_thread(_lacking, blobs)
+
+
+def _lacking(blobs: Sequence[Blob]) -> list[Blob]:
+    return [blob for blob in blobs if not blob.path.exists()]
+
+
+async def _brought_again(store: FileStore, error: BlobMissing | BlobDamaged, deadline: float) -> bool:
+    """Wait until the store has what it lost; False if it does not look for it, or nobody brings it in time."""
+    lacking = {*error.fields.get("digests", ()), error.fields.get("digest")}
+    wanted = lacking.intersection(await store.wanted())
+    if wanted:
+        log.warning("the store has lost %d files and asks computing nodes for them: %s", len(wanted), error)
+    asked = bool(wanted)
+    while wanted and clock.now() < deadline:
+        await asyncio.sleep(clock.jittered(PAUSE))
+        wanted = lacking.intersection(await store.wanted())
+    return asked and not wanted
 
 
 def _prepare(new: Path, manifest: Manifest) -> None:

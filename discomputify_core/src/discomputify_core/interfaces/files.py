@@ -37,6 +37,8 @@ class StoreStatus:
     blobs: int = 0
     #: Kind of file system, and what is wrong with it ("tmpfs: gone after a reboot"), if anything.
     warning: str = ""
+    #: Why it takes no uploads at the moment, and what to do: a sentence; "" if it takes them.
+    full: str = ""
 
 
 class Hasher(Protocol):
@@ -65,6 +67,8 @@ class FileStore(ABC):
     Class attributes: ``name`` (what STORE in the conf says) and ``options`` (attrs class of its section, or None).
 
     A blob is visible only when complete and verified. A tree is visible only when all its blobs are.
+    A blob that turns out to be damaged is not held any more: anybody who has it can put it again, which mends every
+    tree that needs it.
     Everything belongs to a job (a process id) and goes with it at :meth:`clear`; a blob shared by several
     jobs stays until the last of them is cleared.
     """
@@ -101,7 +105,8 @@ class FileStore(ABC):
 
         Raises:
             BlobDamaged: a file's bytes do not have the digest (it changed); ``fields["digest"]``.
-            DiskError: the store's disk is full or unwritable.
+            StoreFull: the store's disk is full; or, for who is no computing node and no master, its reserve begins.
+            DiskError: the store's disk is unwritable.
             Unreachable: the store did not answer in time.
         """
 
@@ -113,7 +118,7 @@ class FileStore(ABC):
 
         Raises:
             BlobMissing: the store lacks some of its blobs (``fields["digests"]``).
-            DiskError, Unreachable: as for :meth:`put`.
+            StoreFull, DiskError, Unreachable: as for :meth:`put`.
         """
 
     @abstractmethod
@@ -141,7 +146,7 @@ class FileStore(ABC):
         Raises:
             NoSuchTree: old clients wrote nothing for the job.
             BadInput: one of the files has not arrived completely; names it.
-            DiskError, Unreachable: as for :meth:`put`.
+            StoreFull, DiskError, Unreachable: as for :meth:`put`.
         """
         raise StoreError(f"The store '{self.name}' does not serve old clients (CYPHER/1).")
 
@@ -161,6 +166,37 @@ class FileStore(ABC):
     @abstractmethod
     async def clear(self, process_id: ProcessId) -> None:
         """Remove all trees of the job, and every blob that no other job uses. No error if there is nothing."""
+
+    async def drop(self, process_id: ProcessId, trees: Sequence[str]) -> bool:
+        """Remove the job's trees of these names, and every blob that no other tree uses. No error if there are none.
+
+        Only to have the room earlier than at :meth:`clear`: a store need not override it.
+
+        Returns:
+            Whether they are gone; False from a store that keeps them until the job is cleared.
+
+        Raises:
+            DiskError, Unreachable: as for :meth:`clear`.
+        """
+        return False
+
+    async def usage(self, process_id: ProcessId) -> int | None:
+        """Bytes of the blobs that the job's trees use, each blob once; None from a store that does not count them.
+
+        Raises:
+            Unreachable: the store did not answer in time.
+        """
+        return None
+
+    async def wanted(self) -> Sequence[Digest]:
+        """Some blobs that trees need and that were found damaged or lost: whoever has one is asked to :meth:`put` it.
+
+        At most a thousand. A store that does not keep count of them has none.
+
+        Raises:
+            Unreachable: the store did not answer in time.
+        """
+        return ()
 
     @abstractmethod
     async def status(self) -> StoreStatus:

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import msgpack
 
-from discomputify_core.errors import BlobDamaged, BlobMissing, DiskError, NoSuchTree
+from discomputify_core.errors import BlobDamaged, BlobMissing, DiskError, NoSuchTree, StoreFull
 from discomputify_core.interfaces.calls import Caller
 from discomputify_core.interfaces.files import Blob, FileStore, Hasher, Moved, StoreStatus
 from discomputify_core.model.conf import Conf
@@ -67,6 +67,10 @@ class MemoryContents:
     trees: dict[ProcessId, dict[str, Tree]] = attrs.field(factory=dict)
     #: By job: blobs that it was told are held, or sent.
     pinned: dict[ProcessId, set[Digest]] = attrs.field(factory=dict)
+    #: Blobs that were damaged, and removed because of that.
+    lost: set[Digest] = attrs.field(factory=set)
+    #: Why no uploads are taken; "" if they are. For tests to set.
+    full: str = ""
 
     def holds(self, digest: Digest, size: int) -> bool:
         """Whether the blob is here."""
@@ -90,7 +94,10 @@ _contents: dict[str, MemoryContents] = {}
 
 
 class MemoryStore(FileStore):
-    """See the module. All clients of one space, or given one *contents*, share what is held."""
+    """See the module. All clients of one space, or given one *contents*, share what is held.
+
+    One that is a *node*'s may bring blobs though the contents are said to be full.
+    """
 
     name = "memory"
     options = MemoryOptions
@@ -103,8 +110,10 @@ class MemoryStore(FileStore):
         files: Caller | None = None,
         *,
         contents: MemoryContents | None = None,
+        node: bool = False,
     ) -> None:
         name = (options or MemoryOptions()).space
+        self._node = node
         self.contents = _contents.setdefault(name, MemoryContents()) if contents is None else contents
 
     @classmethod
@@ -125,6 +134,8 @@ class MemoryStore(FileStore):
     async def put(self, process_id: ProcessId, blobs: Sequence[Blob], moved: Moved | None = None) -> None:
         """See :meth:`FileStore.put`."""
         for blob in blobs:
+            if not self.contents.holds(blob.digest, blob.size) and blob.digest not in self.contents.lost:
+                self._check_room()
             resumed = blob.digest in self.contents.partial
             # A cut transfer may have left the beginning of a file that has changed since: then from the start.
             if not await self._sent(blob, moved) and not (resumed and await self._sent(blob, moved)):
@@ -147,7 +158,12 @@ class MemoryStore(FileStore):
                     return False
                 self.contents.blobs[blob.digest] = bytes(begun)
             await asyncio.sleep(0)
+        self.contents.lost.discard(blob.digest)
         return True
+
+    def _check_room(self) -> None:
+        if self.contents.full and not self._node:
+            raise StoreFull(self.contents.full)
 
     async def commit(self, process_id: ProcessId, tree: str, manifest: Manifest) -> Digest:
         """See :meth:`FileStore.commit`."""
@@ -156,9 +172,11 @@ class MemoryStore(FileStore):
         lacking += [Digest(e.digest) for e in manifest.files if e.size != wanted[Digest(e.digest)]]
         if lacking:
             raise BlobMissing(f"The store lacks {len(lacking)} files of '{tree}'.", digests=lacking)
+        self._check_room()
         data: bytes = msgpack.packb(manifest.to_rows())
         digest = digest_of(data)
         self.contents.blobs[digest] = data
+        self.contents.lost.discard(digest)
         self.contents.trees.setdefault(process_id, {})[tree] = Tree(digest, frozenset(wanted))
         return digest
 
@@ -180,6 +198,8 @@ class MemoryStore(FileStore):
         if data is None:
             raise BlobMissing(f"The store does not hold {digest}.", digests=[digest])
         if digest_of(data) != digest:
+            del self.contents.blobs[digest]
+            self.contents.lost.add(digest)
             raise BlobDamaged(f"What the store holds as {digest} is damaged.", digest=digest)
         return data
 
@@ -196,9 +216,29 @@ class MemoryStore(FileStore):
         """See :meth:`FileStore.clear`."""
         self.contents.trees.pop(process_id, None)
         self.contents.pinned.pop(process_id, None)
+        self._sweep()
+
+    def _sweep(self) -> None:
         used = self.contents.used()
+        self.contents.lost &= used
         for digest in [digest for digest in self.contents.blobs if digest not in used]:
             del self.contents.blobs[digest]
+
+    async def drop(self, process_id: ProcessId, trees: Sequence[str]) -> bool:
+        """See :meth:`FileStore.drop`."""
+        for name in trees:
+            self.contents.trees.get(process_id, {}).pop(name, None)
+        self._sweep()
+        return True
+
+    async def usage(self, process_id: ProcessId) -> int:
+        """See :meth:`FileStore.usage`."""
+        trees = self.contents.trees.get(process_id, {}).values()
+        return sum(len(self.contents.blobs.get(each, b"")) for each in set().union(*(tree.needs for tree in trees)))
+
+    async def wanted(self) -> list[Digest]:
+        """See :meth:`FileStore.wanted`."""
+        return sorted(self.contents.lost)
 
     async def status(self) -> StoreStatus:
         """See :meth:`FileStore.status`."""
@@ -210,6 +250,7 @@ class MemoryStore(FileStore):
             total=2**30 + size,
             blobs=len(self.contents.blobs),
             warning="memory: gone when this process ends",
+            full=self.contents.full,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,7 +28,10 @@ OTHER = ProcessId("job_two")
 
 @attrs.frozen
 class Capabilities:
-    """What a store promises beyond blobs and trees. A clause that needs what is False here is skipped."""
+    """What a store promises beyond blobs and trees. A clause that needs what is False here is skipped.
+
+    What is False unless a store says otherwise are methods that it need not override.
+    """
 
     #: A transfer that was cut goes on where it ended.
     resumes: bool = True
@@ -36,6 +39,14 @@ class Capabilities:
     over_calls: bool = True
     #: The subclass overrides ``damage``.
     can_be_damaged: bool = True
+    #: What turned out to be damaged is missing from then on and mended by whoever brings it; it says what it wants.
+    mends: bool = False
+    #: It refuses uploads below a reserve; the subclass overrides ``filled``.
+    has_reserve: bool = False
+    #: It can remove single trees of a job.
+    drops: bool = False
+    #: It counts the bytes that a job's trees use.
+    counts: bool = False
 
 
 async def within(awaitable: Awaitable[T], deadline: float = DEADLINE) -> T:
@@ -59,10 +70,15 @@ class StoreSuite(ABC):
         """Change a byte of what *store* holds as *digest*, behind its back."""
         raise NotImplementedError
 
-    def need(self, capability: str) -> None:
-        """Skip the test where the store lacks *capability*."""
-        if not getattr(self.capabilities, capability):
-            pytest.skip(f"the store does not promise: {capability}")
+    def filled(self, store: FileStore) -> AbstractContextManager[FileStore]:
+        """While inside, *store* (a client's) has less room than its reserve; gives a computing node's store."""
+        raise NotImplementedError
+
+    def need(self, *capabilities: str) -> None:
+        """Skip the test where the store lacks one of *capabilities*."""
+        for capability in capabilities:
+            if not getattr(self.capabilities, capability):
+                pytest.skip(f"the store does not promise: {capability}")
 
 
 def blob_of(store: FileStore, path: Path, data: bytes) -> Blob:

@@ -1,4 +1,4 @@
-"""F-40 … F-47: what goes with a job and what stays."""
+"""F-40 … F-49: what goes with a job and what stays."""
 
 from __future__ import annotations
 
@@ -113,3 +113,40 @@ class Clearing(StoreSuite):
             assert await within(store.manifest(OTHER, tree)) == both
             await within(store.get(OTHER, [at(one, tmp_path / "out")]))
             assert (tmp_path / "out").read_bytes() == b"one"
+
+    @async_test
+    async def test_f_48_single_trees_can_be_dropped(self, tmp_path: Path) -> None:
+        """F-48."""
+        self.need("drops")
+        async with self.make_store(tmp_path / "store") as store:
+            one, two = blob_of(store, tmp_path / "one", b"one"), blob_of(store, tmp_path / "two", b"two" * 1000)
+            kept = await committed(store, JOB, "program", [one])
+            gone = await committed(store, JOB, "outputs", [one, two])
+            theirs = await committed(store, OTHER, "outputs", [one])
+            assert await within(store.drop(JOB, ["outputs", "nothing"]))
+            await within(store.drop(JOB, ["outputs"]))
+            await within(store.drop(ASKING, ["outputs"]))
+            with pytest.raises(NoSuchTree):
+                await within(store.manifest(JOB, gone))
+            assert await within(store.manifest(JOB, kept)) == manifest_of(one=one)
+            assert await within(store.manifest(OTHER, theirs)) == manifest_of(one=one)
+            await within(store.get(JOB, [at(one, tmp_path / "out")]))
+            await within(store.clear(JOB))
+            assert await lacks(store, two, job=ASKING) == [two.digest]
+
+    @async_test
+    async def test_f_49_a_store_counts_what_a_job_uses(self, tmp_path: Path) -> None:
+        """F-49."""
+        self.need("counts")
+        async with self.make_store(tmp_path / "store") as store:
+            one, two = blob_of(store, tmp_path / "one", b"one"), blob_of(store, tmp_path / "two", b"two" * 1000)
+            assert await within(store.usage(JOB)) == 0
+            await committed(store, JOB, "program", [one])
+            assert await within(store.usage(JOB)) == one.size
+            await committed(store, JOB, "outputs", [one, two])
+            await committed(store, OTHER, "program", [two])
+            assert await within(store.usage(JOB)) == one.size + two.size
+            await committed(store, JOB, "outputs", [one])
+            assert await within(store.usage(JOB)) == one.size
+            await within(store.clear(JOB))
+            assert (await within(store.usage(JOB)), await within(store.usage(OTHER))) == (0, two.size)

@@ -8,12 +8,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from discomputify_core.errors import BlobDamaged
+from discomputify_core.errors import BlobDamaged, StoreFull
 from discomputify_core.interfaces.files import Blob, FileStore
 from discomputify_core.model.files import check_digest
 from discomputify_testkit.loopback import Fault
 from discomputify_testkit.running import async_test
-from discomputify_testkit.store.base import JOB, OTHER, StoreSuite, at, blob_of, lacks, within
+from discomputify_testkit.store.base import JOB, OTHER, StoreSuite, at, blob_of, committed, lacks, manifest_of, within
 
 MIB = 1024 * 1024
 
@@ -198,6 +198,34 @@ class Sending(StoreSuite):
             outs = [at(blob, tmp_path / "out" / blob.path.name) for blob in blobs]
             await within(store.get(JOB, outs))
             assert all(out.path.read_bytes() == blob.path.read_bytes() for out, blob in zip(outs, blobs, strict=True))
+
+    @async_test
+    async def test_f_14_below_the_reserve_outputs_are_taken_and_uploads_are_not(self, tmp_path: Path) -> None:
+        """F-14."""
+        self.need("has_reserve")
+        async with self.make_store(tmp_path / "store") as store:
+            small, big, held = (blob_of(store, tmp_path / n, pattern(s, s)) for n, s in SIZES.items())
+            await committed(store, OTHER, "program", [held])
+            assert not (await within(store.status())).full
+            with self.filled(store) as node:
+                said = (await within(store.status())).full
+                assert "reserve" in said
+                for blob in (small, big):
+                    with pytest.raises(StoreFull, match="reserve"):
+                        await within(store.put(JOB, [blob]))
+                assert await lacks(store, small, big, held) == [small.digest, big.digest]
+                await committed(node, OTHER, "outputs", [small, big])
+                await within(store.get(OTHER, [at(small, tmp_path / "out")]))
+                # What is held need not travel; but it becomes no program either.
+                await within(store.put(JOB, [small, held]))
+                with pytest.raises(StoreFull, match="reserve"):
+                    await within(store.commit(JOB, "program", manifest_of(small=small)))
+            await committed(store, JOB, "program", [small])
+            assert not (await within(store.status())).full
+
+
+#: Local files of F-14: their names and sizes.
+SIZES = {"small": 1000, "big": 3 * MIB, "held": 10}
 
 
 def _made(folder: Path, names: str) -> str:

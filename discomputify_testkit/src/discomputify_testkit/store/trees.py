@@ -210,3 +210,51 @@ class Trees(StoreSuite):
                     await within(asking)
             assert not (tmp_path / "out").exists()
             assert await lacks(there, one) == [one.digest]
+
+    @pytest.mark.parametrize("size", [10, 3_000_000])
+    @async_test
+    async def test_f_33_a_damaged_blob_is_missing_and_whoever_has_it_mends_it(self, tmp_path: Path, size: int) -> None:
+        """F-33."""
+        self.need("can_be_damaged", "mends")
+        async with self.make_store(tmp_path / "store") as store:
+            blob, other = (
+                blob_of(store, tmp_path / "in" / "blob", b"x" * size),
+                blob_of(store, tmp_path / "o", b"other"),
+            )
+            digest = await committed(store, JOB, "program", [blob, other])
+            out = at(blob, tmp_path / "out")
+            await self.damage(store, blob.digest)
+            with pytest.raises(BlobDamaged):
+                await within(store.get(JOB, [out]))
+            with pytest.raises(BlobMissing) as caught:
+                await within(store.get(JOB, [out]))
+            assert caught.value.fields["digests"] == [blob.digest]
+            assert await lacks(store, blob, other) == [blob.digest]
+            await within(store.put(OTHER, [blob]))
+            await within(store.get(JOB, [out]))
+            assert out.path.read_bytes() == b"x" * size
+            # A manifest comes again with its tree.
+            await self.damage(store, digest)
+            with pytest.raises(BlobDamaged):
+                await within(store.manifest(JOB, digest))
+            assert await committed(store, JOB, "program", [blob, other]) == digest
+            assert await within(store.manifest(JOB, digest)) == manifest_of(blob=blob, o=other)
+
+    @async_test
+    async def test_f_34_a_store_says_which_blobs_it_wants_again(self, tmp_path: Path) -> None:
+        """F-34."""
+        self.need("can_be_damaged", "mends")
+        async with self.make_store(tmp_path / "store") as store:
+            one, two = (blob_of(store, tmp_path / "in" / name, name.encode() * 500_000) for name in ("one", "two"))
+            await committed(store, JOB, "program", [one])
+            await committed(store, OTHER, "program", [two])
+            assert list(await within(store.wanted())) == []
+            for job, blob in ((JOB, one), (OTHER, two)):
+                await self.damage(store, blob.digest)
+                with pytest.raises(BlobDamaged):
+                    await within(store.get(job, [at(blob, tmp_path / "out")]))
+            assert sorted(await within(store.wanted())) == sorted([one.digest, two.digest])
+            await within(store.put(JOB, [one]))
+            assert list(await within(store.wanted())) == [two.digest]
+            await within(store.clear(OTHER))
+            assert list(await within(store.wanted())) == []
