@@ -18,7 +18,7 @@ def command(cli: Cli, running_cluster: Any) -> Cli:
 def test_nodes(command: Cli) -> None:
     (node,) = command("nodes", "--json").json()
     assert (node["name"], node["state"], node["slots"]) == ("local", "live", 2)
-    assert set(node["load"]) == {"CPU_LOAD", "MEM_LOAD", "MEM_USED"}
+    assert set(node["load"]) == {"CPU_LOAD", "MEM_LOAD", "MEM_USED", "paused"}
     assert node["facts"]["packages"] == {}
     (whole,) = command("nodes", "-v", "--json").json()
     assert "attrs" in whole["facts"]["packages"]

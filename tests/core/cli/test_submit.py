@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from discomputify_core.cli.submit import _until_terminated
+from discomputify_core.cli.watching import until_terminated
 
 Cli = Callable[..., Any]
 
@@ -200,7 +200,7 @@ def test_a_signal_ends_the_work_in_order_and_a_second_one_does_not_disturb_that(
         return 0
 
     with pytest.raises((asyncio.CancelledError, KeyboardInterrupt)):
-        asyncio.run(_until_terminated(work()))
+        asyncio.run(until_terminated(work()))
     assert ended == ["in order"]
 
 

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discomputify_core.cli.values import IdsType, LocalCommand, NeedType, SizeType, VariableType, job_and_part
+from discomputify_core.cli.values import (
+    DurationType,
+    IdsType,
+    LocalCommand,
+    NeedType,
+    SizeType,
+    VariableType,
+    job_and_part,
+)
 from discomputify_core.errors import BadInput
 
 
@@ -41,7 +49,7 @@ def test_what_is_no_size(text: str) -> None:
 
 @given(st.text(max_size=12))
 def test_any_text_is_a_size_or_wrong_usage(text: str) -> None:
-    for kind in (SizeType(), NeedType(), VariableType()):
+    for kind in (SizeType(), DurationType(), NeedType(), VariableType()):
         with contextlib.suppress(click.BadParameter):
             kind.convert(text, None, None)
 
@@ -123,3 +131,16 @@ def test_local_may_stand_alone(args: list[str], local: int | None, folder: str, 
 
     command.main(args, standalone_mode=False)
     assert seen == {"local": local, "folder": folder, "rest": rest}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("2d", 172800), ("0.5", 0.5)]
+)
+def test_lengths_of_time(text: str, seconds: float) -> None:
+    assert DurationType().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "0", "10 weeks", "1e3", "nan", "99999999d"])
+def test_what_is_no_length_of_time(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="length of time"):
+        DurationType().convert(text, None, None)

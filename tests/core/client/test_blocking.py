@@ -38,9 +38,9 @@ def test_it_has_the_same_methods() -> None:
         }
 
     ours, theirs = methods(BlockingClient), methods(Client)
-    wanted = set(theirs) - {"from_conf", "scan", "plan", "committed"}
+    wanted = set(theirs) - {"from_conf", "scan", "plan", "committed", "with_store"}
     assert set(ours) == wanted
-    assert {name for name in wanted if ours[name] != theirs[name]} <= {"submit", "changes"}
+    assert {name for name in wanted if ours[name] != theirs[name]} <= {"submit", "resubmit", "changes"}
 
 
 def test_a_job_from_a_plain_program(running_cluster: Any, folder: Path, tmp_path: Path) -> None:

@@ -188,7 +188,9 @@ def test_an_unchanged_program_is_not_sent_again_and_a_plan_says_so(running_clust
         ({"inputs": "everything"}, "allowed are 'all', 'lazy'"),
         ({"args": ["\udcff"]}, "not valid text"),
         ({"args": ["x" * 500_000]}, "into a file"),
-        ({"attempts": 0}, "at least one attempt"),
+        ({"retries": -1}, "retries=-1"),
+        ({"deadline": float("nan")}, "deadline=nan"),
+        ({"require": ["numpy>>2"]}, "no requirement"),
     ],
 )
 def test_what_cannot_be_a_job_is_refused_before_anything_is_sent(
@@ -277,7 +279,7 @@ def test_a_fetch_that_follows_ends_with_the_job(running_cluster: Any, folder: Pa
 
     async def main() -> None:
         async with Client.from_conf(running_cluster.conf) as client:
-            await client.submit(folder, 3, process_id="c-follow", attempts=1)
+            await client.submit(folder, 3, process_id="c-follow", retries=0)
             fetched = await client.fetch("c-follow", tmp_path / "out", follow=True)
             assert (fetched.parts, fetched.files) == (2, 2)
             status = await client.status("c-follow")

@@ -117,6 +117,7 @@ def _default(conf: Conf, key: str) -> tuple[Any, str]:
         "PYTHON": lambda: (sys.executable, of_machine),
         "WORK_PATH": lambda: (places.default_folder("work"), of_machine),
         "CACHE_PATH": lambda: (cache, of_machine),
+        "MASTER_PATH": lambda: (places.default_folder("master"), of_machine),
         "CACHE_LIMIT": lambda: (places.default_cache_limit(cache), of_machine),
     }
     return derived[key]() if key in derived else (None, "default")

@@ -62,6 +62,8 @@ def _disks(loaded: Loaded) -> Iterator[Finding]:
     }
     if this_machine().owns(conf.ftp_node):
         places["FTP_BASE_PATH"] = Path(conf.ftp_base_path)
+    if this_machine().owns(conf.master_node):
+        places["MASTER_PATH"] = Path(conf.master_path or default_folder("master"))
     for key, place in places.items():
         try:
             under = disk(place)

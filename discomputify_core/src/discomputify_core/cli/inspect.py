@@ -1,4 +1,4 @@
-"""Commands that look: nodes, why, doctor."""
+"""Commands that look: why, doctor."""
 
 from __future__ import annotations
 
@@ -8,43 +8,14 @@ import click
 
 from discomputify_core.cli import common, doctoring
 from discomputify_core.cli.jobs import as_json, with_client
-from discomputify_core.cli.output import say, say_json, table
-from discomputify_core.cli.shown import memory_size, node_rows, plain, size
+from discomputify_core.cli.output import say, say_json
+from discomputify_core.cli.shown import death_lines, plain
 from discomputify_core.cli.values import job_and_part
 from discomputify_core.client.client import Client
+from discomputify_core.client.deaths import died
 from discomputify_core.errors import NoSuchJob
+from discomputify_core.model.job import AttemptReport
 from discomputify_core.model.message import Sentence
-from discomputify_core.model.node import NodeStatus
-
-
-@click.command()
-@click.option("-v", "--verbose", is_flag=True, help="Show what each node is and has.")
-@as_json
-def nodes(verbose: bool, as_json: bool) -> int:
-    """Show the computing nodes and their load."""
-    found = with_client(lambda client: client.nodes(packages=verbose))
-    if as_json:
-        say_json([plain(node) for node in found])
-        return 0
-    table(["NAME", "STATE", "RUNNING", "CPU", "MEM", "MEM USED", "ADDRESS", "REASON"], node_rows(found))
-    if verbose:
-        for node in found:
-            _details(node)
-    return 0
-
-
-def _details(node: NodeStatus) -> None:
-    facts = node.facts
-    if facts is None:
-        return
-    has = ", ".join(f"{count} {name}" for name, count in facts.resources.items()) or "none"
-    say(f"\n{node.name}")
-    say(f"  system     {facts.os} {facts.architecture}, {facts.slots} slots, {memory_size(facts.memory)} of memory")
-    say(f"  resources  {has}")
-    say(f"  cache      {size(facts.cache_limit)}")
-    say(f"  python     {facts.python} at {facts.interpreter}")
-    say(f"  runs as    {facts.owner}, discomputify {facts.version}")
-    say(f"  packages   {', '.join(f'{name} {version}' for name, version in facts.packages.items())}")
 
 
 @click.command()
@@ -53,22 +24,27 @@ def _details(node: NodeStatus) -> None:
 def why(what: str, as_json: bool) -> int:
     """Say what a job or part waits for, or why it ended so."""
 
-    async def ask(client: Client) -> Sentence:
+    async def ask(client: Client) -> tuple[Sentence, tuple[AttemptReport, ...]]:
         process_id, part = job_and_part(what)
         if part:
             try:
                 await client.status(what)
             except NoSuchJob:
-                return await client.why(process_id, part)
-        return await client.why(what)
+                return await client.why(process_id, part), await client.attempts(process_id, part)
+        return await client.why(what), ()
 
-    said = with_client(ask)
+    said, attempts = with_client(ask)
     if as_json:
-        say_json(plain(said))
+        say_json({**plain(said), "attempts": plain(attempts)})
         return 0
     say(said.text)
+    told = {(each.number, each.node) for each in attempts if died(each)}
     for line in said.details:
-        say(f"  {line}")
+        # What is told of an attempt below is not said twice.
+        if not any(line.startswith(f"attempt {number} on {node}: ") for number, node in told):
+            say(f"  {line}")
+    for line in death_lines(attempts):
+        say(line)
     return 0
 
 

@@ -14,9 +14,11 @@ import click
 from discomputify_core.cli import common
 from discomputify_core.cli.chains import chain_lines, indented, nested
 from discomputify_core.cli.output import note, say, say_json, table
-from discomputify_core.cli.progress import Display
+from discomputify_core.cli.progress import Display, away_line
 from discomputify_core.cli.shown import counted, counts_line, job_lines, plain, size, when
+from discomputify_core.cli.values import DurationType
 from discomputify_core.client.client import NEEDED, Client
+from discomputify_core.errors import BadInput
 from discomputify_core.model.job import JobState, JobStatus
 
 T = TypeVar("T")
@@ -51,7 +53,7 @@ def status(process_id: str | None, as_json: bool) -> int:
         say_json([plain(job) for job in jobs])
         return 0
     rows = [_row(job, depth) for depth, job in nested(jobs)]
-    table(["PROCESS_ID", "STATE", "DONE", "SUBMITTED", "OWNER", "REASON"], rows)
+    table(["PROCESS_ID", "STATE", "DONE", "SIZE", "SUBMITTED", "OWNER", "REASON"], rows)
     return 0
 
 
@@ -63,7 +65,8 @@ async def _with_chain(client: Client, process_id: str, alone: bool) -> tuple[Job
 
 def _row(job: JobStatus, depth: int) -> list[str]:
     done = f"{job.parts.done}/{job.parts.total}"
-    return [indented(depth, job.process_id), job.state.value, done, when(job.submitted_at), job.owner, job.reason]
+    held = size(job.tree_bytes + job.output_bytes)
+    return [indented(depth, job.process_id), job.state.value, done, held, when(job.submitted_at), job.owner, job.reason]
 
 
 def _show(found: JobStatus, as_json: bool) -> None:
@@ -84,6 +87,7 @@ def logs(process_id: str, part: int, attempt: int | None, stream: str, follow: b
     """Show what a part wrote: its stdout on stdout, its stderr on stderr."""
 
     async def show(client: Client) -> None:
+        client.on_away = lambda away: note(away_line(away))
         wanted = ("out", "err") if stream == "both" else (stream,)
         copies = [partial(_copy, client, process_id, part, attempt or 0, each, follow) for each in wanted]
         if follow:
@@ -112,6 +116,7 @@ def wait(process_id: str, timeout: float | None, as_json: bool) -> int:
 
     async def watch(client: Client) -> JobStatus:
         with Display(quiet=as_json) as display:
+            client.on_away = display.away
             return await client.wait(process_id, timeout, display.job)
 
     try:
@@ -159,16 +164,35 @@ def fetch(process_id: str, out: Path, part: int | None, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("process_id", metavar="ID")
+@click.argument("process_id", metavar="[ID]", required=False)
+@click.option("--older-than", type=DurationType(), metavar="T", help="All jobs that ended longer ago, such as 14d.")
 @as_json
-def clear(process_id: str, as_json: bool) -> int:
-    """Remove an ended job and all that is kept of it: program, outputs, logs."""
-    with_client(lambda client: client.clear(process_id))
+def clear(process_id: str | None, older_than: float | None, as_json: bool) -> int:
+    """Remove an ended job, or all old ones, and all that is kept of it: program, outputs, logs."""
+    if (process_id is None) == (older_than is None):
+        raise BadInput("Say either which job is to be cleared, or --older-than T for all that ended before that.")
+    if older_than is not None:
+        _clear_older(older_than, as_json)
+        return 0
+    done = process_id or ""
+    with_client(lambda client: client.clear(done))
     if as_json:
-        say_json({"process_id": process_id, "cleared": True})
+        say_json({"process_id": done, "cleared": True})
     else:
-        say(f"{process_id}: cleared")
+        say(f"{done}: cleared")
     return 0
+
+
+def _clear_older(seconds: float, as_json: bool) -> None:
+    found = with_client(lambda client: client.clear_older(seconds))
+    if as_json:
+        say_json(plain(found))
+        return
+    for each in found.cleared:
+        say(f"{each}: cleared")
+    for process_id, why in found.kept.items():
+        note(f"{process_id}: stays. {why}")
+    say(f"{counted(len(found.cleared), 'job')} cleared")
 
 
 __all__ = ["clear", "fetch", "logs", "status", "stop", "wait", "with_client"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from discomputify_core.cli.output import harmless, note
 from discomputify_core.cli.shown import counts_line, size
+from discomputify_core.client.away import Away
 from discomputify_core.edge import clock
 from discomputify_core.model.job import JobStatus
 
@@ -16,6 +18,14 @@ if TYPE_CHECKING:
 
 #: Seconds between two plain lines.
 LINE_GAP = 2.0
+
+
+def away_line(away: Away) -> str:
+    """What is said of a service that went away while a command waits for it, or that is back."""
+    if away.back:
+        return f"the {away.role} at {away.address} is back"
+    since = time.strftime("%H:%M:%S", time.localtime(away.since))
+    return f"the {away.role} at {away.address} is away since {since}; waiting (Ctrl-C detaches)"
 
 
 class Display:
@@ -61,6 +71,10 @@ class Display:
                 self._bars.console.print(harmless(line), markup=False, highlight=False)
             else:
                 note(line)
+
+    def away(self, away: Away) -> None:
+        """A service that is waited for went away, or is back."""
+        self.say(away_line(away))
 
     def uploading(self, total: int) -> None:
         """An upload of at most *total* bytes begins."""

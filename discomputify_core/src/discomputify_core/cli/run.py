@@ -55,7 +55,7 @@ def run(role: str, name: str | None, slots: int | None, log_file: Path | None) -
     Prints "ready: ROLE on ADDRESS" when it serves. Ctrl-C or SIGTERM stops it cleanly; a part that runs then is
     given back and costs nothing.
     """
-    loaded, roles = _opened(role)
+    loaded, roles = opened(role)
     set_up(loaded.conf.debug1, loaded.conf.debug2, log_file)
     if is_root() and "computing_node" in roles:
         warn(
@@ -66,7 +66,7 @@ def run(role: str, name: str | None, slots: int | None, log_file: Path | None) -
     return 0
 
 
-def _opened(role: str) -> tuple[Loaded, Sequence[str]]:
+def opened(role: str) -> tuple[Loaded, Sequence[str]]:
     """The conf with what *role* needs, and the roles to start, in order."""
     if role in CORE_ROLES:
         return common.need_conf(CORE_ROLES[role]), [role]

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import enum
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
 
+from discomputify_core.client.deaths import died, facts, when
 from discomputify_core.cluster.why import memory_size, size
-from discomputify_core.model.job import JobStatus, PartCounts
+from discomputify_core.model.job import AttemptReport, JobStatus, PartCounts
 from discomputify_core.model.node import NodeStatus
 
-__all__ = ["counted", "counts_line", "job_lines", "memory_size", "node_rows", "plain", "size"]
+__all__ = [
+    "counted",
+    "counts_line",
+    "death_lines",
+    "failure_lines",
+    "job_lines",
+    "memory_size",
+    "node_rows",
+    "plain",
+    "size",
+    "when",
+]
 
 
 def plain(value: Any) -> Any:
@@ -44,11 +55,6 @@ def counts_line(parts: PartCounts) -> str:
     return ", ".join(said)
 
 
-def when(seconds: float | None) -> str:
-    """Unix time for people, in local time."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else "-"
-
-
 def job_lines(status: JobStatus) -> Iterable[str]:
     """A job's status, a fact per line."""
     yield f"{status.process_id}: {status.state.value}, {counts_line(status.parts)}"
@@ -57,6 +63,12 @@ def job_lines(status: JobStatus) -> Iterable[str]:
     yield f"  submitted  {when(status.submitted_at)} by {status.owner}"
     if status.ended_at:
         yield f"  ended      {when(status.ended_at)} ({status.ended_at - status.submitted_at:.1f} s)"
+    if status.tree_bytes or status.output_bytes:
+        yield f"  size       program {size(status.tree_bytes)}, outputs and logs {size(status.output_bytes)}"
+    if len(status.trees) > 1:
+        yield "  programs   " + "; ".join(
+            f"{_short(tree)} made {counted(count, 'part')}" for tree, count in status.trees
+        )
     if status.nodes:
         yield "  done on    " + ", ".join(f"{name}: {count}" for name, count in sorted(status.nodes.items()))
     if not status.ended and (status.note or status.progress):
@@ -67,11 +79,42 @@ def job_lines(status: JobStatus) -> Iterable[str]:
 
 
 def failure_lines(status: JobStatus) -> Iterable[str]:
-    """The newest failed attempts, and the last lines that each wrote to stderr."""
+    """The newest attempts that did not end well, and the last lines that each wrote to stderr."""
     for report in status.failures[-5:]:
-        yield f"  part {report.part}, attempt {report.number} on {report.node}: {report.reason}"
-        for line in report.stderr_tail.splitlines()[-10:]:
-            yield f"    | {line}"
+        yield from _death(report, 10)
+
+
+def death_lines(attempts: Sequence[AttemptReport]) -> Iterable[str]:
+    """Of one part, the attempts that did not end well; of the last one all that is known of its stderr."""
+    dead = [report for report in attempts if died(report)]
+    for report in dead:
+        yield from _death(report, 50 if report is dead[-1] else 10)
+
+
+def _death(report: AttemptReport, lines: int) -> Iterable[str]:
+    yield f"  part {report.part}, attempt {report.number} on {report.node}: {report.reason or report.end}"
+    known = facts(report)
+    if known:
+        yield f"    {known}"
+    for line in report.stderr_tail.splitlines()[-lines:]:
+        yield f"    | {line}"
+
+
+def _short(digest: str) -> str:
+    """Enough of a digest to tell it from others."""
+    algorithm, _, value = digest.rpartition(":")
+    return f"{algorithm}:{value[:12]}" if algorithm else value[:12]
+
+
+def _state(node: NodeStatus) -> str:
+    """A node's state, and what else keeps parts off it."""
+    more = [word for word, is_so in (("drained", node.drained), ("paused", node.load.paused)) if is_so]
+    return ", ".join([node.state, *more])
+
+
+def _reason(node: NodeStatus) -> str:
+    paused = node.load.paused
+    return "; ".join(filter(None, (node.reason, "" if paused in node.reason else paused)))
 
 
 def node_rows(nodes: Sequence[NodeStatus]) -> list[list[str]]:
@@ -79,13 +122,13 @@ def node_rows(nodes: Sequence[NodeStatus]) -> list[list[str]]:
     return [
         [
             node.name,
-            node.state,
+            _state(node),
             f"{node.running}/{node.slots}",
             f"{node.load.CPU_LOAD:.0f} %",
             f"{node.load.MEM_LOAD:.0f} %",
             f"{node.load.MEM_USED:.1f} GB",
             node.address,
-            node.reason,
+            _reason(node),
         ]
         for node in nodes
     ]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
-import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
@@ -15,22 +13,29 @@ import click
 from discomputify_core.cli import common
 from discomputify_core.cli.output import note, say, say_json
 from discomputify_core.cli.progress import Display
-from discomputify_core.cli.shown import counted, counts_line, failure_lines, plain, size
-from discomputify_core.cli.values import IdsType, LocalCommand, NeedType, SizeType, VariableType
+from discomputify_core.cli.shown import counted, size
+from discomputify_core.cli.values import DurationType, IdsType, LocalCommand, NeedType, SizeType, VariableType
+from discomputify_core.cli.watching import Wishes, on_cluster, run, until_terminated
+from discomputify_core.client import requirements
 from discomputify_core.client.client import NEEDED, Client
-from discomputify_core.client.home import look
 from discomputify_core.client.results import Submitted
+from discomputify_core.cluster.requirements import lacking
 from discomputify_core.edge import clock
 from discomputify_core.edge.machine import usable_cpus
 from discomputify_core.edge.opening import Loaded
-from discomputify_core.edge.trees import Plan
-from discomputify_core.errors import BadInput, DiscomputifyError, JobForgotten, NoSuchJob
+from discomputify_core.edge.trees import Plan, Scan
+from discomputify_core.errors import BadInput
 from discomputify_core.model.files import Entry
 from discomputify_core.model.ids import ProcessId, check_parts, check_process_id
 from discomputify_core.model.inputs import check_inputs
-from discomputify_core.model.job import JobState, JobStatus, Request
+from discomputify_core.model.job import Request
+from discomputify_core.model.node import NodeStatus
 from discomputify_core.roles.local import NEEDED as LOCAL_NEEDED
 from discomputify_core.roles.local import LocalCluster
+
+RETRIES = "Further attempts of a part that fails by itself (default 2)."
+LOST_RETRIES = "Further attempts of a part whose node was lost (default 5)."
+MEMORY_LIMIT = "End a part whose processes use more memory, such as 4G (default: as --memory)."
 
 
 @attrs.frozen
@@ -39,20 +44,10 @@ class Options:
 
     folder: Path
     parts: int | None
-    process_id: str
+    #: Further arguments of Client.submit, by name.
+    more: Mapping[str, Any]
+    wishes: Wishes
     request: Request
-    env: dict[str, str]
-    inputs: str
-    collect: tuple[str, ...]
-    out: Path
-    args: tuple[str, ...]
-    detach: bool
-    as_json: bool
-    #: Whether the cluster is this command's own, and ends with it.
-    embedded: bool = False
-    after: tuple[ProcessId, ...] = ()
-    after_any: tuple[ProcessId, ...] = ()
-    inputs_from: tuple[ProcessId, ...] = ()
     together: bool = False
 
 
@@ -74,6 +69,17 @@ class Options:
 @click.option("--after-any", type=IdsType(), multiple=True, help="Jobs that have to have ended in any way before.")
 @click.option("--inputs-from", type=IdsType(), multiple=True, help="As --after; their outputs are under INPUT_PATH/ID.")
 @click.option("--together", is_flag=True, help="Start all parts at once, or none.")
+@click.option("--retries", type=click.IntRange(0), default=2, metavar="R", help=RETRIES)
+@click.option("--lost-retries", type=click.IntRange(0), default=5, metavar="R", help=LOST_RETRIES)
+@click.option(
+    "--time-limit", type=DurationType(), default=0.0, help="End an attempt that runs longer, such as 10m or 2h."
+)
+@click.option("--deadline", type=DurationType(), default=0.0, help="End the job so long after it was submitted.")
+@click.option("--memory-limit", type=SizeType(), default=0, metavar="M", help=MEMORY_LIMIT)
+@click.option("--max-failures", type=click.IntRange(1), metavar="N", help="End the job once N parts failed.")
+@click.option("--priority", type=int, default=0, metavar="P", help="Jobs of a higher priority go first (default 0).")
+@click.option("--second-attempts", is_flag=True, help="Try parts that run far longer than others elsewhere, too.")
+@click.option("--require", multiple=True, metavar="WHAT", help="What nodes must have, such as 'numpy>=2'.")
 @click.option("--detach", is_flag=True, help="Return as soon as the job is accepted.")
 @click.option("--local", type=click.IntRange(0), metavar="[SLOTS]", help="Run on this machine only.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be uploaded, and do nothing.")
@@ -94,6 +100,15 @@ def submit(
     after_any: tuple[tuple[ProcessId, ...], ...],
     inputs_from: tuple[tuple[ProcessId, ...], ...],
     together: bool,
+    retries: int,
+    lost_retries: int,
+    time_limit: float,
+    deadline: float,
+    memory_limit: int,
+    max_failures: int | None,
+    priority: int,
+    second_attempts: bool,
+    require: tuple[str, ...],
     detach: bool,
     local: int | None,
     only_plan: bool,
@@ -106,27 +121,31 @@ def submit(
     """
     if parts is not None:
         check_parts(parts)
-    options = Options(
-        folder,
-        parts,
-        check_process_id(clock.new_process_id() if process_id is None else process_id),
-        Request(cpus, memory, dict(need)),
-        dict(env),
-        inputs,
-        collect,
-        out,
-        args,
-        detach,
-        as_json,
-        after=_flat(after),
-        after_any=_flat(after_any),
-        inputs_from=_flat(inputs_from),
-        together=together,
-    )
+    pid = check_process_id(clock.new_process_id() if process_id is None else process_id)
+    more = {
+        "args": args,
+        "env": dict(env),
+        "inputs": inputs,
+        "collect": collect,
+        "after": _flat(after),
+        "after_any": _flat(after_any),
+        "inputs_from": _flat(inputs_from),
+        "retries": retries,
+        "lost_retries": lost_retries,
+        "time_limit": time_limit,
+        "deadline": deadline,
+        "memory_limit": memory_limit,
+        "max_failures": max_failures or 0,
+        "priority": priority,
+        "second_attempts": second_attempts,
+        "require": require,
+    }
+    wishes = Wishes(pid, out, detach, as_json)
+    options = Options(folder, parts, more, wishes, Request(cpus, memory, dict(need)), together)
     loaded = common.open_conf(NEEDED if local is None else LOCAL_NEEDED)
     check_inputs(inputs, loaded.conf.input_path if loaded else "INPUT_PATH")
     if loaded is not None and local is None:
-        return _on_cluster(loaded, options, only_plan)
+        return on_cluster(loaded, pid, lambda client: _work(client, options, only_plan))
     if detach:
         raise BadInput("--detach needs a cluster: a job on this machine alone ends with this command.")
     for option, given in (("--after", after), ("--after-any", after_any), ("--inputs-from", inputs_from)):
@@ -136,7 +155,7 @@ def submit(
         note("no conf found: running on this machine only")
     if not only_plan:
         _check_room(local or usable_cpus(), options)
-    return _on_this_machine(loaded, local, attrs.evolve(options, embedded=True), only_plan)
+    return _on_this_machine(loaded, local, attrs.evolve(options, wishes=attrs.evolve(wishes, embedded=True)), only_plan)
 
 
 def _flat(given: tuple[tuple[ProcessId, ...], ...]) -> tuple[ProcessId, ...]:
@@ -159,151 +178,65 @@ def _check_room(slots: int, options: Options) -> None:
         )
 
 
-def _on_cluster(loaded: Loaded, options: Options, only_plan: bool) -> int:
-    async def work() -> int:
-        async with Client(loaded) as client:
-            return await (_plan(client, options) if only_plan else _submit(client, options))
-
-    try:
-        return asyncio.run(_until_terminated(work()))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        pid = options.process_id
-        note(
-            f"\ninterrupted. If '{pid}' was accepted it goes on. Watch it: discomputify wait {pid}; "
-            f"bring its outputs: discomputify fetch {pid}; end it: discomputify stop {pid}"
-        )
-        return 130
-
-
 def _on_this_machine(loaded: Loaded | None, slots: int | None, options: Options, only_plan: bool) -> int:
     async def work() -> int:
         async with LocalCluster(slots, loaded.conf if loaded else None) as cluster, Client(cluster) as client:
-            return await (_plan(client, options) if only_plan else _submit(client, options))
+            return await _work(client, options, only_plan)
 
     try:
-        return asyncio.run(_until_terminated(work()))
+        return asyncio.run(until_terminated(work()))
     except (KeyboardInterrupt, asyncio.CancelledError):
         note("\ninterrupted: the job was stopped and removed")
         return 130
 
 
-async def _until_terminated(work: Coroutine[object, object, int]) -> int:
-    """Await *work*; Ctrl-C, SIGTERM and a closed terminal cancel it, and nothing else, so that it can tidy up.
+async def _work(client: Client, options: Options, only_plan: bool) -> int:
+    if only_plan:
+        return await _plan(client, options)
 
-    Signals that come while it does are ignored: tidying up is short, and what it leaves would stay for ever.
+    here = await client.nodes(packages=True) if options.wishes.embedded else ()
+
+    async def bring(client: Client, display: Display) -> Submitted:
+        def scanned(scan: Scan) -> None:
+            for node in here:
+                _check_packages(node, options, scan)
+            display.uploading(scan.manifest.size)
+
+        return await client.submit(
+            options.folder,
+            options.parts,
+            process_id=options.wishes.process_id,
+            request=options.request,
+            together=options.together,
+            moved=display.uploaded,
+            scanned=scanned,
+            **options.more,
+        )
+
+    return await run(client, options.wishes, bring)
+
+
+def _check_packages(node: NodeStatus, options: Options, scan: Scan) -> None:
+    """Refuse what this machine alone could never start for want of packages.
+
+    Raises:
+        BadInput: says what it lacks, and how to install it.
     """
-    loop = asyncio.get_running_loop()
-    task = loop.create_task(work)
-    asked: list[bool] = []
-
-    def interrupted() -> None:
-        if not asked:
-            asked.append(task.cancel())
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # it is ignored under nohup
-        numbers.append(signal.SIGHUP)
-    for number in numbers:
-        # Windows: asyncio takes no handlers there, and Ctrl-C cancels by itself. Not the main thread: nor does it.
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, interrupted)
-    return await task
-
-
-async def _submit(client: Client, options: Options) -> int:
-    if not options.detach:
-        await asyncio.to_thread(look, options.out / options.process_id)
-    with Display(quiet=options.as_json) as display:
-        submitted = await _upload(client, options, display)
-        if options.detach:
-            status = submitted.status
-        else:
-            status = await _watch(client, options, display, submitted)
-    if options.as_json:
-        upload = attrs.asdict(submitted.upload)
-        say_json({**plain(status), "upload": upload})
-    elif options.detach and not status.ended:
-        pid = status.process_id
-        say(f"{pid}: accepted, {counted(status.parts.total, 'part')}. Watch it: discomputify wait {pid}")
-    else:
-        _summary(status, options)
-    accepted = options.detach and not status.ended  # a job that is to follow one that has failed fails at once
-    return 0 if accepted or status.state is JobState.DONE else 1
-
-
-async def _upload(client: Client, options: Options, display: Display) -> Submitted:
-    submitted = await client.submit(
-        options.folder,
-        options.parts,
-        process_id=options.process_id,
-        request=options.request,
-        args=options.args,
-        env=options.env,
-        inputs=options.inputs,
-        collect=options.collect,
-        after=options.after,
-        after_any=options.after_any,
-        inputs_from=options.inputs_from,
-        together=options.together,
-        moved=display.uploaded,
-        scanned=lambda scan: display.uploading(scan.manifest.size),
-    )
-    display.upload_ended()
-    up = submitted.upload
-    for each in submitted.ignored[:5]:
-        display.say(f"left out: {each.path} ({each.reason})")
-    if len(submitted.ignored) > 5:
-        display.say(f"left out: {len(submitted.ignored) - 5} more (--plan lists them)")
-    display.say(
-        f"{options.process_id}: {counted(submitted.status.parts.total, 'part')}; "
-        f"{counted(up.files, 'file')} ({size(up.bytes)}), "
-        f"sent {up.blobs_sent} ({size(up.bytes_sent)})"
-    )
-    return submitted
-
-
-async def _watch(client: Client, options: Options, display: Display, submitted: Submitted) -> JobStatus:
-    """Show the job until it ends, and fetch outputs as parts are done."""
-    pid = options.process_id
-    fetching = asyncio.ensure_future(client.fetch(pid, options.out, follow=True))
-    waiting = asyncio.ensure_future(client.wait(pid, changed=display.job))
-    try:
-        # A fetch that fails (a full disk here) is told at once, and not after hours.
-        done, _ = await asyncio.wait([fetching, waiting], return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
-        if fetching.result().replaced:
-            display.say(f"{fetching.result().folder}: outputs of an earlier job of that id were removed")
-        return waiting.result()
-    except (JobForgotten, NoSuchJob):  # cleared by somebody, or the master was started again: nothing goes on
-        raise
-    except DiscomputifyError:
-        if not options.embedded:
-            display.say(f"{pid} goes on; bring its outputs later: discomputify fetch {pid}")
-        raise
-    finally:
-        for each in (fetching, waiting):
-            each.cancel()
-        await asyncio.gather(fetching, waiting, return_exceptions=True)
-
-
-def _summary(status: JobStatus, options: Options) -> None:
-    seconds = (status.ended_at or 0) - status.submitted_at
-    say(f"{status.process_id}: {status.state.value}, {counts_line(status.parts)}, {seconds:.1f} s")
-    if status.reason:
-        say(f"  {status.reason}")
-    for warning in status.warnings:
-        say(f"  warning: {warning}")
-    if status.state is not JobState.DONE:
-        for line in failure_lines(status):
-            say(line)
-    if not options.detach:
-        say(f"  outputs: {options.out / status.process_id}")
+    if node.facts is None:
+        return
+    wanted = requirements.required(options.more["require"], requirements.read(options.folder, scan.manifest))
+    lacks = lacking(node.facts, wanted)
+    if lacks:
+        said = "; ".join(f"{lack.text}: there is {lack.has}" for lack in lacks)
+        raise BadInput(
+            f"This machine alone does not have what the program requires ({said}). Install it for the interpreter that "
+            f"runs parts here, {node.facts.interpreter}, or set PYTHON in a conf to one that has it."
+        )
 
 
 async def _plan(client: Client, options: Options) -> int:
     plan = await client.plan(options.folder)
-    if options.as_json:
+    if options.wishes.as_json:
         say_json(_plan_data(plan))
         return 0
     for kind, paths in (("new", plan.new), ("known", plan.known)):

@@ -1,4 +1,4 @@
-"""Values on the command line that are more than text: sizes, named counts, variables, optional numbers."""
+"""Values on the command line that are more than text: sizes, times, named counts, variables, optional numbers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from discomputify_core.model.job import MAX_NEED
 
 if TYPE_CHECKING:
     IntParam = click.ParamType[int]
+    FloatParam = click.ParamType[float]
     PairParam = click.ParamType[tuple[str, Any]]
     IdsParam = click.ParamType[tuple[ProcessId, ...]]
 else:  # older releases of click are not generic
-    IntParam = PairParam = IdsParam = click.ParamType
+    IntParam = FloatParam = PairParam = IdsParam = click.ParamType
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)", re.ASCII)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+#: Longest length of time, seconds: a hundred years.
+_LONGEST = 100 * 365.25 * 86400
 
 
 class SizeType(IntParam):
@@ -39,6 +45,24 @@ class SizeType(IntParam):
         if size > MAX_NEED:
             self.fail(f"{value!r} is more than any machine can have.", param, ctx)
         return int(size)
+
+
+class DurationType(FloatParam):
+    """A length of time in seconds: ``90``, ``90s``, ``10m``, ``1.5h``, ``2d``."""
+
+    name = "T"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """*value* in seconds."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        found = _DURATION.fullmatch(value.strip())
+        if not found:
+            self.fail(f"{value!r} is not a length of time; write for instance 90s, 10m, 2h or 1d.", param, ctx)
+        seconds = float(found[1]) * _SECONDS[found[2]]
+        if not 0 < seconds <= _LONGEST:
+            self.fail(f"{value!r} is no length of time from more than 0 to a hundred years.", param, ctx)
+        return seconds
 
 
 class NeedType(PairParam):

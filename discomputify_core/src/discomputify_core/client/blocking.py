@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from discomputify_core.client.client import Client
 from discomputify_core.client.predecessors import Jobs
-from discomputify_core.client.results import Fetched, Submitted, Upload
+from discomputify_core.client.results import Cleared, Fetched, Submitted, Upload
 from discomputify_core.errors import ChannelClosed
 from discomputify_core.interfaces.files import Moved, StoreStatus
 from discomputify_core.model.job import AttemptReport, JobStatus, Request
@@ -101,7 +101,15 @@ class BlockingClient:
         env: Mapping[str, str] | None = None,
         inputs: str = "all",
         collect: Sequence[str] = (),
-        attempts: int = 3,
+        retries: int = 2,
+        lost_retries: int = 5,
+        time_limit: float = 0.0,
+        deadline: float = 0.0,
+        memory_limit: int = 0,
+        max_failures: int = 0,
+        priority: int = 0,
+        second_attempts: bool = False,
+        require: Sequence[str] = (),
         after: Jobs = (),
         after_any: Jobs = (),
         inputs_from: Jobs = (),
@@ -119,7 +127,15 @@ class BlockingClient:
                 env=env,
                 inputs=inputs,
                 collect=collect,
-                attempts=attempts,
+                retries=retries,
+                lost_retries=lost_retries,
+                time_limit=time_limit,
+                deadline=deadline,
+                memory_limit=memory_limit,
+                max_failures=max_failures,
+                priority=priority,
+                second_attempts=second_attempts,
+                require=require,
                 after=after,
                 after_any=after_any,
                 inputs_from=inputs_from,
@@ -127,6 +143,10 @@ class BlockingClient:
                 moved=moved,
             )
         )
+
+    def resubmit(self, process_id: str, folder: Path | str | None = None, *, moved: Moved | None = None) -> Submitted:
+        """See :meth:`Client.resubmit`."""
+        return self._run(self._client.resubmit(process_id, folder, moved=moved))
 
     def upload(self, folder: Path | str, process_id: str, moved: Moved | None = None) -> Upload:
         """See :meth:`Client.upload`."""
@@ -161,10 +181,15 @@ class BlockingClient:
         return self._iterate(self._client.changes(process_id, since))
 
     def wait(
-        self, process_id: str, timeout: float | None = None, changed: Callable[[JobStatus], None] | None = None
+        self,
+        process_id: str,
+        timeout: float | None = None,
+        changed: Callable[[JobStatus], None] | None = None,
+        *,
+        check: bool = False,
     ) -> JobStatus:
         """See :meth:`Client.wait`. *changed* is called in the client's own thread."""
-        return self._run(self._client.wait(process_id, timeout, changed))
+        return self._run(self._client.wait(process_id, timeout, changed, check=check))
 
     def why(self, process_id: str, part: int = 0) -> Sentence:
         """See :meth:`Client.why`."""
@@ -181,6 +206,10 @@ class BlockingClient:
     def nodes(self, packages: bool = False) -> tuple[NodeStatus, ...]:
         """See :meth:`Client.nodes`."""
         return self._run(self._client.nodes(packages))
+
+    def drain(self, node: str, *, undo: bool = False) -> NodeStatus:
+        """See :meth:`Client.drain`."""
+        return self._run(self._client.drain(node, undo=undo))
 
     def info(self) -> MasterInfo:
         """See :meth:`Client.info`."""
@@ -217,6 +246,10 @@ class BlockingClient:
     def clear(self, process_id: str) -> None:
         """See :meth:`Client.clear`."""
         self._run(self._client.clear(process_id))
+
+    def clear_older(self, seconds: float) -> Cleared:
+        """See :meth:`Client.clear_older`."""
+        return self._run(self._client.clear_older(seconds))
 
 
 async def _tidied() -> None:

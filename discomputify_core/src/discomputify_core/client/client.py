@@ -1,4 +1,4 @@
-"""The asyncio client: submit, status, wait, logs, stop, fetch, clear, nodes, why.
+"""The asyncio client: submit, resubmit, status, wait, logs, stop, fetch, clear, nodes, why.
 
 Here: what a user asks of a cluster, as one call each. Not here: submitting (submitting.py), how
 outputs come home (fetching.py), printing (cli/).
@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from discomputify_core.client.deaths import job_failed
 from discomputify_core.client.fetching import Fetching
 from discomputify_core.client.reading import read_file
-from discomputify_core.client.results import Fetched
+from discomputify_core.client.results import Cleared, Fetched
 from discomputify_core.client.submitting import Submitting
 from discomputify_core.edge import clock
 from discomputify_core.edge.machine import owner
@@ -22,15 +23,17 @@ from discomputify_core.errors import (
     BadInput,
     JobForgotten,
     NoSuchJob,
+    Unreachable,
 )
 from discomputify_core.interfaces.files import Moved, StoreStatus
 from discomputify_core.model.codec import from_plain
-from discomputify_core.model.ids import check_process_id
-from discomputify_core.model.job import AttemptReport, JobStatus
+from discomputify_core.model.ids import ProcessId, check_process_id
+from discomputify_core.model.job import AttemptReport, JobState, JobStatus
 from discomputify_core.model.memory import Listing
 from discomputify_core.model.message import (
     AboutJob,
     ClearAsked,
+    DrainAsked,
     JobsAsked,
     Log,
     LogAsked,
@@ -77,10 +80,6 @@ class Client(Submitting):
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    async def close(self) -> None:
-        """Close all connections. Jobs go on."""
-        await self._connection.close()
-
     # --- watching -----------------------------------------------------------------------------------
 
     async def status(self, process_id: str) -> JobStatus:
@@ -112,21 +111,26 @@ class Client(Submitting):
         Raises:
             NoSuchJob: there is none of that id.
             JobForgotten: there is none any more.
+            Unreachable: there was no answer at all yet. Later a master that is away is waited for.
         """
         pid = check_process_id(process_id)
         seen = since
         while True:
             hold = WATCH if until is None else min(WATCH, max(until - clock.now(), 0.0))
             try:
-                status = await self._ask("job.watch", Watch(pid, seen, hold), JobStatus, hold)
+                status = await self._ask_on("job.watch", Watch(pid, seen, hold), JobStatus, hold, until)
             except NoSuchJob as gone:
                 if seen < 0:
                     raise
                 raise JobForgotten(
-                    f"The master does not know '{pid}' any more: somebody cleared it, or the master was started again, "
-                    f"which in this release ends its jobs. Submit it again.",
+                    f"The master does not know '{pid}' any more: somebody cleared it, or the master has lost what it "
+                    f"had written down (discomputify journal verify says so). Submit it again if it is needed.",
                     process_id=pid,
                 ) from gone
+            except Unreachable:
+                if seen < 0 or until is None:
+                    raise
+                return  # the time is over, and nothing new is known
             if status.version > seen or status.ended:
                 seen = status.version
                 yield status
@@ -134,18 +138,32 @@ class Client(Submitting):
                 return
 
     async def wait(
-        self, process_id: str, timeout: float | None = None, changed: Callable[[JobStatus], None] | None = None
+        self,
+        process_id: str,
+        timeout: float | None = None,
+        changed: Callable[[JobStatus], None] | None = None,
+        *,
+        check: bool = False,
     ) -> JobStatus:
-        """The job's status once it has ended, or after *timeout* seconds (look at ``ended``)."""
-        status = await self.status(process_id)
+        """The job's status once it has ended, or after *timeout* seconds (look at ``ended``).
+
+        A master that goes away meanwhile is waited for.
+
+        Args:
+            changed: told the status now and after every change.
+            check: raise an error if it ended, but not with all parts done.
+
+        Raises:
+            NoSuchJob: there is none of that id.
+            JobForgotten: there is none any more.
+            JobFailed: with *check*; its ``fields["failures"]`` are the newest attempts that did not end well.
+        """
         until = None if timeout is None else clock.now() + timeout
-        if changed:
-            changed(status)
-        if not status.ended:
-            async for later in self.changes(process_id, status.version, until):
-                status = later
-                if changed:
-                    changed(status)
+        async for status in self.changes(process_id, until=until):
+            if changed:
+                changed(status)
+        if check and status.ended and status.state is not JobState.DONE:
+            raise job_failed(status)
         return status
 
     async def why(self, process_id: str, part: int = 0) -> Sentence:
@@ -211,11 +229,12 @@ class Client(Submitting):
         offset = 0
         while True:
             question = LogAsked(check_process_id(process_id), part, attempt, stream, offset)
-            data, piece = await self._ask_bytes("job.log", question)
+            asking = self._ask_bytes_on if follow else self._ask_bytes
+            data, piece = await asking("job.log", question)
             said = from_plain(data, Log)
             attempt = said.number
             if said.ended:
-                rest = await self._kept_log(process_id, said.manifest, stream)
+                rest = await self._kept_log(process_id, said.manifest, stream, patient=follow)
                 if rest[offset:]:
                     yield rest[offset:]
                 return
@@ -227,10 +246,11 @@ class Client(Submitting):
             else:
                 await asyncio.sleep(0.2)
 
-    async def _kept_log(self, process_id: str, manifest: str, stream: str) -> bytes:
+    async def _kept_log(self, process_id: str, manifest: str, stream: str, *, patient: bool) -> bytes:
         if not manifest:
             return b""
-        return await read_file(await self._met_store(), check_process_id(process_id), manifest, f"logs/{stream}")
+        store, pid = await self._met_store(), check_process_id(process_id)
+        return await self.with_store(lambda: read_file(store, pid, manifest, f"logs/{stream}"), patient=patient)
 
     # --- ending -------------------------------------------------------------------------------------
 
@@ -280,6 +300,37 @@ class Client(Submitting):
         """
         await self._ask_bytes("job.clear", ClearAsked(check_process_id(process_id)))
 
-    async def committed(self, operation: str, question: Any, kind: type[T]) -> T:
-        """Ask the master which outputs count (for :class:`Fetching`)."""
-        return await self._ask(operation, question, kind)
+    async def clear_older(self, seconds: float) -> Cleared:
+        """Forget all jobs that ended more than *seconds* ago; those stay that others which have not ended still need.
+
+        Raises:
+            BadInput: that is no length of time.
+        """
+        if not seconds >= 0:
+            raise BadInput(f"Jobs can have ended {seconds!r} seconds ago? Give a number from 0 on.")
+        before = clock.wall() - seconds
+        cleared: list[ProcessId] = []
+        kept: dict[ProcessId, str] = {}
+        for job in await self.jobs():
+            if not job.ended or (job.ended_at or 0.0) > before:
+                continue
+            try:
+                await self.clear(job.process_id)
+                cleared.append(job.process_id)
+            except BadInput as needed:
+                kept[job.process_id] = str(needed)
+            except NoSuchJob:
+                pass  # somebody else cleared it meanwhile
+        return Cleared(tuple(cleared), kept)
+
+    async def drain(self, node: str, *, undo: bool = False) -> NodeStatus:
+        """Give a computing node no more parts; what it runs goes on. With *undo* it gets some again.
+
+        Raises:
+            BadInput: there is no node of that name.
+        """
+        return await self._ask("nodes.drain", DrainAsked(node, undo, owner()), NodeStatus)
+
+    async def committed(self, operation: str, question: Any, kind: type[T], *, patient: bool = False) -> T:
+        """Ask the master which outputs count (for :class:`Fetching`); *patient*: however long it is away."""
+        return await (self._ask_on if patient else self._ask)(operation, question, kind)

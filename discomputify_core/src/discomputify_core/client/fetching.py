@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -17,10 +17,12 @@ from discomputify_core.interfaces.files import Blob, FileStore, Moved
 from discomputify_core.model.files import Digest, Entry, Manifest, check_digest, check_path
 from discomputify_core.model.ids import AttemptId
 from discomputify_core.model.job import JobStatus, PartOutput
-from discomputify_core.model.message import Outputs, OutputsAsked
+from discomputify_core.model.message import AboutJob, Outputs, OutputsAsked
 
 if TYPE_CHECKING:
     from discomputify_core.client.client import Client
+
+T = TypeVar("T")
 
 #: Parts fetched at once.
 AT_ONCE = 16
@@ -56,6 +58,8 @@ class Fetching:
         self._moved = moved
         self._below = check_path(below) if below else ""
         self._with_logs = logs
+        #: Whether a master or store that goes away is waited for however long.
+        self._patient = False
         self.folder = out / status.process_id
         self._files = self._bytes = 0
         #: Which attempt's outputs are home, by part.
@@ -69,13 +73,14 @@ class Fetching:
 
     async def run(self, part: int | None, follow: bool) -> None:
         """Fetch one part, or all that are done; with *follow* until the job has ended."""
+        self._patient = follow
         self.replaced = await asyncio.to_thread(home.prepare, self.folder, self._status, logs=self._with_logs)
         if part is not None:
             await self._fetch_all([await self._one(part)])
             return
         after = 0
         while True:
-            seen = await self._client.status(self._status.process_id) if follow else self._status
+            seen = await self._now() if follow else self._status
             after = await self._committed(after)
             if seen.ended or not follow:
                 break
@@ -85,11 +90,17 @@ class Fetching:
         if self._with_logs:
             await self._failed()
 
+    async def _now(self) -> JobStatus:
+        return await self._ask("job.status", AboutJob(self._status.process_id), JobStatus)
+
+    async def _ask(self, operation: str, question: Any, kind: type[T]) -> T:
+        return await self._client.committed(operation, question, kind, patient=self._patient)
+
     async def _committed(self, after: int) -> int:
         """Fetch what was committed from position *after* on; returns the next position."""
         while True:
             asked = OutputsAsked(self._status.process_id, after)
-            found = await self._client.committed("job.outputs", asked, Outputs)
+            found = await self._ask("job.outputs", asked, Outputs)
             await self._fetch_all(found.outputs)
             if found.next == after:
                 return after
@@ -97,13 +108,13 @@ class Fetching:
 
     async def _mend(self) -> None:
         """Where parts that were done had to start again, meanwhile or before: leave nothing that does not count."""
-        if not (await self._client.status(self._status.process_id)).generation:
+        if not (await self._now()).generation:
             return
         done: set[int] = set()
         after = 0
         while True:
             asked = OutputsAsked(self._status.process_id, after)
-            found = await self._client.committed("job.outputs", asked, Outputs)
+            found = await self._ask("job.outputs", asked, Outputs)
             done.update(output.part for output in found.outputs)
             await self._fetch_all(output for output in found.outputs if self._have.get(output.part) != output.attempt)
             if found.next == after:
@@ -117,7 +128,7 @@ class Fetching:
         after = 0
         while True:
             asked = OutputsAsked(self._status.process_id, after)
-            found = await self._client.committed("job.failed", asked, Outputs)
+            found = await self._ask("job.failed", asked, Outputs)
             await self._fetch_all(found.outputs)
             if found.ended:
                 return
@@ -138,7 +149,9 @@ class Fetching:
 
         async def fetch(output: PartOutput) -> None:
             async with room:
-                await self._fetch(output)
+                files, size = await self._client.with_store(lambda: self._fetch(output), patient=self._patient)
+                self._files += files
+                self._bytes += size
 
         tasks = [asyncio.ensure_future(fetch(output)) for output in outputs if output.manifest]
         try:
@@ -148,25 +161,27 @@ class Fetching:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _fetch(self, output: PartOutput) -> None:
+    async def _fetch(self, output: PartOutput) -> tuple[int, int]:
+        """Bring what one attempt left; returns how many files and bytes that were, logs aside."""
+        came: list[Manifest] = []
         pid = self._status.process_id
         manifest = await self._store.manifest(pid, check_digest(output.manifest))
         if output.state == "done":
             folder = self.folder / f"{pid}_{output.part}_{self._status.parts.total}"
-            await self._tree(_placed(manifest.under("outputs"), self._below), folder)
+            came.append(await self._tree(_placed(manifest.under("outputs"), self._below), folder))
             self._have[output.part] = output.attempt
         collected = manifest.under("collected")
         if collected.entries:
-            await self._tree(collected, self.folder / "collected" / str(output.part))
+            came.append(await self._tree(collected, self.folder / "collected" / str(output.part)))
         elif output.number > 1:
             await asyncio.to_thread(home.remove_collected, self.folder, output.part)
         if self._with_logs:
             await self._logs(manifest.under("logs"), output.part)
+        return sum(len(each.files) for each in came), sum(each.size for each in came)
 
-    async def _tree(self, manifest: Manifest, folder: Path) -> None:
+    async def _tree(self, manifest: Manifest, folder: Path) -> Manifest:
         await trees.download(self._store, self._status.process_id, manifest, folder, self._moved)
-        self._files += len(manifest.files)
-        self._bytes += manifest.size
+        return manifest
 
     async def _logs(self, manifest: Manifest, part: int) -> None:
         held = {entry.path: entry for entry in manifest.files}

@@ -11,7 +11,6 @@ from discomputify_core.edge import trees
 from discomputify_core.interfaces.files import Blob, FileStore, Hasher
 from discomputify_core.model.files import check_digest
 from discomputify_core.model.ids import ProcessId
-from discomputify_core.model.inputs import requirements_in
 
 
 async def read_file(store: FileStore, process_id: ProcessId, manifest: str, path: str) -> bytes:
@@ -38,11 +37,3 @@ def scan_program(
     scan = trees.scan(folder, hasher=hasher, output_path=output_path, also_ignored=also)
     trees.check_folders(scan.manifest.entries, (input_path, output_path))
     return scan
-
-
-def requirements_of(folder: Path) -> tuple[str, ...]:
-    """Names of the packages in the program's requirements.txt, if it has one. Blocks."""
-    try:
-        return requirements_in((folder / "requirements.txt").read_text(encoding="utf-8-sig", errors="replace"))
-    except OSError:
-        return ()  # a program without requirements is the usual case

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from discomputify_core.edge.trees import Ignored
@@ -29,6 +31,8 @@ class Submitted:
     upload: Upload
     #: What was left out, and why.
     ignored: tuple[Ignored, ...] = ()
+    #: Lines of its requirements.txt that are no plain requirements, and are not checked.
+    unchecked: tuple[str, ...] = ()
 
     @property
     def process_id(self) -> ProcessId:
@@ -48,3 +52,13 @@ class Fetched:
     bytes: int
     #: Whether fetched outputs of an earlier job of the same id were removed there first.
     replaced: bool = False
+
+
+@attrs.frozen
+class Cleared:
+    """What a clearing of old jobs did."""
+
+    #: Jobs that were forgotten, oldest first.
+    cleared: tuple[ProcessId, ...]
+    #: Jobs as old that had to stay, and why.
+    kept: Mapping[ProcessId, str]

@@ -1,47 +1,39 @@
-"""Submitting program directories: scanned, uploaded, started.
+"""Submitting program directories: what becomes of a folder until the master has accepted it as a job.
 
-Here: what becomes of a folder until the master has accepted it as a job. Not here: how folders become trees
-(edge/trees.py), what becomes of the job (client.py).
+Not here: its way to the store (uploading.py), what it requires of nodes (requirements.py), what becomes of the job
+(client.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 
-from discomputify_core.client.contact import Contact
+from discomputify_core.client import requirements
 from discomputify_core.client.predecessors import Jobs, check_known, ids_of
-from discomputify_core.client.reading import requirements_of, scan_program
 from discomputify_core.client.results import Submitted, Upload
+from discomputify_core.client.uploading import Uploading
 from discomputify_core.edge import clock, trees
-from discomputify_core.edge.connect import master_address
 from discomputify_core.edge.ignore import matcher
 from discomputify_core.edge.machine import owner
 from discomputify_core.edge.weights import check_job
-from discomputify_core.errors import (
-    BadInput,
-    DiscomputifyError,
-    DiskError,
-    NoSuchJob,
-    NoSuchTree,
-    StoreError,
-    Unreachable,
-)
-from discomputify_core.interfaces.files import UPLOADED, FileStore, Moved
-from discomputify_core.model.files import Digest
-from discomputify_core.model.ids import ProcessId, check_parts, check_process_id
+from discomputify_core.errors import BadInput, DiscomputifyError, NoSuchJob
+from discomputify_core.interfaces.files import Moved
+from discomputify_core.model.files import Digest, Manifest, check_digest
+from discomputify_core.model.ids import check_parts, check_process_id
 from discomputify_core.model.inputs import check_inputs, check_inputs_from, most_bytes_of_a_part
-from discomputify_core.model.job import JobSpec, JobStatus, Request, id_in_use
-from discomputify_core.model.message import AboutJob, ClearAsked, Nodes, NodesAsked
+from discomputify_core.model.job import JobSpec, JobStatus, Request
+from discomputify_core.model.message import AboutJob, ClearAsked
 from discomputify_core.model.program_root import program_in
 
 
-class Submitting(Contact):
-    """The part of a client that brings program directories to its cluster."""
+class Submitting(Uploading):
+    """The part of a client that starts jobs."""
 
     async def submit(
         self,
@@ -54,7 +46,15 @@ class Submitting(Contact):
         env: Mapping[str, str] | None = None,
         inputs: str = "all",
         collect: Sequence[str] = (),
-        attempts: int = 3,
+        retries: int = 2,
+        lost_retries: int = 5,
+        time_limit: float = 0.0,
+        deadline: float = 0.0,
+        memory_limit: int = 0,
+        max_failures: int = 0,
+        priority: int = 0,
+        second_attempts: bool = False,
+        require: Sequence[str] = (),
         after: Jobs = (),
         after_any: Jobs = (),
         inputs_from: Jobs = (),
@@ -73,7 +73,16 @@ class Submitting(Contact):
             env: further environment of every part.
             inputs: "all", "lazy" or a pattern such as ``INPUT_PATH/{part}/**``.
             collect: patterns of files outside OUTPUT_PATH to bring home.
-            attempts: how often a part that fails by itself is tried.
+            retries: how often a part that fails by itself is tried again.
+            lost_retries: how often a part is tried again whose node was lost.
+            time_limit: seconds after which an attempt is ended, which counts as a failure; 0: none.
+            deadline: seconds after its submission at which the job is ended as failed, if it has not ended; 0: none.
+            memory_limit: bytes that all processes of a part may use together; 0: what *request* asks for, if it does.
+            max_failures: failed parts after which the job is ended; 0: the others go on.
+            priority: parts of jobs with a higher one start first.
+            second_attempts: try a part that runs far longer than others did on an idle node, too.
+            require: what nodes must have to get a part, such as ``numpy>=2`` or ``python==3.12``; what the folder's
+                requirements.txt says is required likewise.
             after: jobs that have to be done before this one starts: ids, or what was given for them.
             after_any: jobs that have to have ended in any way before.
             inputs_from: jobs that have to be done before, whose outputs the parts find under INPUT_PATH/PROCESS_ID.
@@ -81,16 +90,21 @@ class Submitting(Contact):
             moved: told the bytes that were uploaded, as they are.
             scanned: shown the folder's contents before they are uploaded.
 
+        A master that goes away while it is told of the job is waited for, and told again: the job starts once.
+
         Raises:
-            BadInput: the folder, parts or process id cannot be used.
+            BadInput: the folder, parts, process id, a limit or a requirement cannot be used.
             JobExists: the process id is in use.
             NoSuchJob: it is to follow a job that there is not.
+            StoreFull: the store or the master has no room.
             Unreachable: no master, no store, or (without *parts*) no computing node.
         """
         folder = Path(folder)
         pid = check_process_id(clock.new_process_id() if process_id is None else process_id)
         if parts is not None:
             check_parts(parts)
+        _check_limits(retries=retries, lost_retries=lost_retries, time_limit=time_limit, deadline=deadline)
+        requirements.required(require, "")
         check_inputs(inputs, self._connection.conf.input_path)
         matcher(tuple(collect), "--collect")
         inputs_of, any_of = ids_of(inputs_from, "inputs_from"), ids_of(after_any, "after_any")
@@ -104,6 +118,7 @@ class Submitting(Contact):
             scanned(scan)
         conf = self._connection.conf
         key = clock.token(6)
+        text = await asyncio.to_thread(requirements.read, folder, scan.manifest)
         part_bytes = await asyncio.to_thread(most_bytes_of_a_part, scan.manifest, conf.input_path, inputs, parts)
         spec = JobSpec(
             process_id=pid,
@@ -121,53 +136,91 @@ class Submitting(Contact):
             owner=owner(),
             input_path=conf.input_path,
             output_path=conf.output_path,
-            attempts=attempts,
+            attempts=retries + 1,
+            lost_attempts=lost_retries,
+            priority=priority,
+            time_limit=time_limit,
+            deadline=deadline,
+            memory_limit=memory_limit,
+            max_failures=max_failures,
+            second_attempts=second_attempts,
+            require=requirements.required(require, text),
             together=together,
             after=done_of,
             after_any=any_of,
             inputs_from=inputs_of,
-            requirements=await asyncio.to_thread(requirements_of, folder),
+            requirements=requirements.packages_in(text),
         )
         check_job(spec)
         await check_known(spec, lambda other: self._ask("job.status", AboutJob(other), JobStatus))
         up = await self._upload(scan, pid, f"program-{key}", moved)
         try:
-            status = await self._ask("job.submit", attrs.evolve(spec, tree=up.digest), JobStatus)
+            # Repeated while the master is away; by the job's key it knows a job that it has accepted.
+            status = await self._ask_on("job.submit", attrs.evolve(spec, tree=up.digest), JobStatus)
         except NoSuchJob:  # cleared during the upload, which nobody would ever use
             with contextlib.suppress(DiscomputifyError):
                 await (await self._met_store()).clear(pid)
             raise
         upload = Upload(up.files, up.bytes, up.blobs_sent, up.bytes_sent)
-        return Submitted(status, upload, scan.ignored)
+        return Submitted(status, upload, scan.ignored, requirements.plain_lines(text)[1])
 
-    async def upload(self, folder: Path | str, process_id: str, moved: Moved | None = None) -> Upload:
-        """Upload a program directory for a job that is started later, by whoever calls :meth:`start`.
+    async def resubmit(
+        self,
+        process_id: str,
+        folder: Path | str | None = None,
+        *,
+        moved: Moved | None = None,
+        scanned: Callable[[trees.Scan], None] | None = None,
+    ) -> Submitted:
+        """Run those parts of an ended job again that are not done, with the program as it is now.
 
-        Replaces what was uploaded so for that id before.
+        Everything else about the job stays as it was submitted, and finished outputs stay; budgets are fresh.
+
+        Args:
+            folder: the program; None: as it is in the store.
+            moved: told the bytes that were uploaded, as they are.
+            scanned: shown the folder's contents before they are uploaded.
 
         Raises:
-            BadInput: the folder or the process id cannot be used.
-            JobExists: the process id is in use.
+            BadInput: the job has not ended, or is done; or the folder cannot be used.
+            NoSuchJob: there is none of that id.
+            StoreFull: the store or the master has no room.
             Unreachable: no master, or no store.
         """
         pid = check_process_id(process_id)
+        before = await self._ask("job.to_resubmit", AboutJob(pid), JobSpec)
+        spec = attrs.evolve(before, key=clock.token(6), owner=owner())
+        if folder is None:
+            spec = await self._as_in_the_store(spec)
+            status = await self._ask_on("job.resubmit", spec, JobStatus)
+            return Submitted(status, Upload(spec.tree_files, spec.tree_bytes, 0, 0))
         scan = await self.scan(Path(folder))
-        await self._check_free(pid)
-        up = await self._upload(scan, pid, UPLOADED, moved)
-        return Upload(up.files, up.bytes, up.blobs_sent, up.bytes_sent)
+        text = await asyncio.to_thread(requirements.read, Path(folder), scan.manifest)
+        check_inputs_from(scan.manifest, spec.input_path, spec.inputs_from)
+        if scanned:
+            scanned(scan)
+        spec = attrs.evolve(
+            spec,
+            requirements=requirements.packages_in(text),
+            require=requirements.required_again(before.require, before.requirements, text),
+        )
+        spec = check_job(await _with_tree(spec, scan.manifest, ""))
+        # What the job has in the store already stays whatever happens.
+        up = await trees.upload(scan, await self._met_store(), pid, f"program-{spec.key}", moved)
+        status = await self._ask_on("job.resubmit", attrs.evolve(spec, tree=up.digest), JobStatus)
+        upload = Upload(up.files, up.bytes, up.blobs_sent, up.bytes_sent)
+        return Submitted(status, upload, scan.ignored, requirements.plain_lines(text)[1])
 
-    async def discard(self, process_id: str) -> None:
-        """Remove what was uploaded for a job that has not been started. That there is nothing is no error.
-
-        Raises:
-            BadInput: the process id cannot be used.
-            JobExists: there is a job of that id: :meth:`Client.clear` forgets it.
-            Unreachable: no master, or no store.
-        """
-        pid = check_process_id(process_id)
-        await self._check_free(pid)
+    async def _as_in_the_store(self, spec: JobSpec) -> JobSpec:
+        """*spec* with its program as it was uploaded: outputs of other jobs that joined it are joined again."""
+        if not spec.inputs_from:
+            return spec
         store = await self._met_store()
-        await store.clear(pid)
+        joined = await store.manifest(spec.process_id, check_digest(spec.tree))
+        taken = tuple(f"{spec.input_path}/{each}" for each in spec.inputs_from)
+        own = [each for each in joined.entries if not any(f"{each.path}/".startswith(f"{name}/") for name in taken)]
+        manifest = Manifest(own)
+        return await _with_tree(spec, manifest, await store.commit(spec.process_id, f"program-{spec.key}", manifest))
 
     async def start(
         self,
@@ -223,75 +276,24 @@ class Submitting(Contact):
                 await self._ask_bytes("job.clear", ClearAsked(pid, keep_files=True))
         return await self._ask("job.submit", spec, JobStatus)
 
-    async def _upload(self, scan: trees.Scan, pid: ProcessId, tree: str, moved: Moved | None) -> trees.Uploaded:
-        store = await self._met_store()
-        try:
-            return await trees.upload(scan, store, pid, tree, moved)
-        except DiskError:
-            # What has arrived would keep a full disk full for everybody.
-            with contextlib.suppress(DiscomputifyError):
-                await store.clear(pid)
-            raise
 
-    async def scan(self, folder: Path) -> trees.Scan:
-        """What would be uploaded of *folder*.
+async def _with_tree(spec: JobSpec, manifest: Manifest, tree: Digest | str) -> JobSpec:
+    """*spec* with another program."""
+    return attrs.evolve(
+        spec,
+        tree=tree,
+        tree_bytes=manifest.size,
+        tree_files=len(manifest.files),
+        part_bytes=await asyncio.to_thread(most_bytes_of_a_part, manifest, spec.input_path, spec.inputs, spec.parts),
+    )
 
-        Raises:
-            BadInput: it is missing, empty or has no main.py, or holds what may not be uploaded, or a file where parts
-            need INPUT_PATH or OUTPUT_PATH.
-        """
-        conf = self._connection.conf
-        used = self._connection.loaded.path
-        also = {used: "it is the conf in use"} if used else {}
-        return await asyncio.to_thread(scan_program, folder, self.store.hasher, conf.input_path, conf.output_path, also)
 
-    async def plan(self, folder: Path | str, process_id: str = "plan") -> trees.Plan:
-        """What an upload of *folder* would send, and what it would leave out. Changes nothing."""
-        scan = await self.scan(Path(folder))
-        await self._slots_or_none()
-        return await trees.plan(scan, await self._met_store(), check_process_id(process_id))
+def _check_limits(**limits: float) -> None:
+    """See that each is a number from 0 on.
 
-    async def _uploaded(self, store: FileStore, process_id: ProcessId) -> Digest:
-        """What :meth:`upload` brought, else what an old client did.
-
-        Raises:
-            NoSuchTree: neither did.
-        """
-        try:
-            return await store.find(process_id, UPLOADED)
-        except NoSuchTree as nothing:
-            try:
-                return await store.gather(process_id)
-            except NoSuchTree:
-                raise nothing from None
-            except StoreError as error:
-                if type(error) is StoreError:  # a store that serves no old clients
-                    raise nothing from None
-                raise
-
-    async def _check_free(self, process_id: ProcessId, *, or_ended: bool = False) -> bool:
-        """See that a job may have that id; returns whether one that has ended has it still, which *or_ended* allows.
-
-        Raises:
-            JobExists: the id is in use.
-        """
-        try:
-            status = await self._ask("job.status", AboutJob(process_id), JobStatus)
-        except NoSuchJob:
-            return False
-        if or_ended and status.ended:
-            return True
-        raise id_in_use(process_id, status.owner, status.parts.total, status.state)
-
-    async def _slots_or_none(self) -> int:
-        return (await self._ask("nodes", NodesAsked(), Nodes)).slots
-
-    async def _slots(self) -> int:
-        slots = await self._slots_or_none()
-        if not slots:
-            raise Unreachable(
-                f"No computing node is connected to the master at {master_address(self._connection.conf)}, so the "
-                f"number of parts cannot be taken from the slots. Start one (discomputify run computing_node), "
-                f"or give -n."
-            )
-        return slots
+    Raises:
+        BadInput: one is not; names it.
+    """
+    for name, value in limits.items():
+        if not math.isfinite(value) or value < 0:
+            raise BadInput(f"{name}={value!r}: give a number from 0 on.")
