@@ -51,6 +51,7 @@ def test_the_life_of_a_part_is_that_of_the_tables() -> None:
     assert {(state, cause) for state, cause in PART if state in PART_ENDED} == {
         (PartState.DONE, Cause.GAVE_UP),
         (PartState.DONE, Cause.STARTED_OVER),
+        *((state, Cause.RESUBMITTED) for state in PART_ENDED),
     }
 
 

@@ -109,7 +109,9 @@ def commands() -> dict[str, click.Command]:
             command = cli.get_command(context, name)
             assert command is not None
             inner = getattr(command, "commands", {})
-            found |= {f"{name} {each}": inner[each] for each in inner} if inner else {name: command}
+            found |= {f"{name} {each}": inner[each] for each in inner}
+            if not inner or getattr(command, "invoke_without_command", False):
+                found[name] = command
     return found
 
 

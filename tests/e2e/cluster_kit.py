@@ -254,6 +254,8 @@ class Commands:
         for each in (self.here, self.temporary, self.home):
             each.mkdir(parents=True, exist_ok=True)
         self._processes: list[Process] = []
+        #: What a command line begins with, by the conf that it uses: on which host of a network it runs.
+        self.on_host: dict[Path, tuple[str, ...]] = {}
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """What commands see: this process's environment, but another home, and no conf."""
@@ -271,7 +273,8 @@ class Commands:
         """Start ``discomputify ARGS``."""
         used = conf or self.conf
         named = () if used is None else ("--conf", str(used))
-        line = (*COMMAND, *named, *map(str, args))
+        where = () if used is None else self.on_host.get(used, ())
+        line = (*where, *COMMAND, *named, *map(str, args))
         process = Process(line, self.environment(env), cwd or self.here)
         self._processes.append(process)
         return process
@@ -360,6 +363,7 @@ class Cluster(Commands):
             "SHARED_MEM_PORT": port,
             "COMPUTING_NODES": list(nodes),
             "SLOTS": 2,
+            "RESERVE": 1,
             **conf,
         }
         super().__init__(folder)
@@ -371,7 +375,7 @@ class Cluster(Commands):
         """A conf of its own in a folder of its own, as on a machine of its own."""
         folder = self.folder / "machines" / name
         folder.mkdir(parents=True, exist_ok=True)
-        places = {"FTP_BASE_PATH": "store", "WORK_PATH": "work", "CACHE_PATH": "cache"}
+        places = {"FTP_BASE_PATH": "store", "WORK_PATH": "work", "CACHE_PATH": "cache", "MASTER_PATH": "master"}
         own = {key: str(folder / place) for key, place in places.items()}
         path = folder / "discomputify_conf.json"
         path.write_text(json.dumps({**self.common, **own, **keys}, indent=1), encoding="utf-8")
@@ -420,8 +424,12 @@ class Cluster(Commands):
 
     def restart(self, role: str) -> Process:
         """End a role as planned and start it again with the conf that it has now."""
+        self.roles[role].stop()
+        return self.start_again(role)
+
+    def start_again(self, role: str) -> Process:
+        """Start a role that ended, with the conf that it had."""
         old = self.roles.pop(role)
-        old.stop()
         conf = Path(old.args[old.args.index("--conf") + 1])
         return self._started(role, self.run(old.args[old.args.index("run") + 1], conf))
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from .bad_kit import GOOD, NODE, check_serving, check_working, inside, told
-from .cluster_kit import Cluster, Ran, program, tree
+from .cluster_kit import Cluster, Ran, program, tree, until
 
 MIB = 1024 * 1024
 #: Bytes of each small disk.
@@ -118,7 +118,7 @@ def test_an_upload_that_does_not_fit(cluster: Cluster, tmp_path: Path, files: di
     store = place(cluster, "store")
     held = visible(store)
     ran = submit(cluster, program(tmp_path / "big", GOOD, files), "toobig")
-    told(ran, 2, "No space", str(store), "Free space there", lines=3)
+    told(ran, 1, "No space", str(store), "Free space there", lines=3)
     assert inside(cluster.conf, "status", "--json").ok().json == []
     sizes = {len(data) for data in (*files.values(), GOOD.encode())}
     assert {(store / path).stat().st_size for path in set(visible(store)) - set(held)} <= sizes
@@ -127,16 +127,18 @@ def test_an_upload_that_does_not_fit(cluster: Cluster, tmp_path: Path, files: di
     assert free(store) > SIZE // 4
 
 
-def test_outputs_that_do_not_fit_into_the_store(cluster: Cluster) -> None:
+def test_outputs_that_do_not_fit_into_the_store_wait_until_they_do(cluster: Cluster) -> None:
     store = place(cluster, "store")
     with filled(store, 2 * MIB):
-        ran = submit(cluster, cluster.folder / "writes", "full", "--", 3 * MIB)
-        failed(cluster, ran, "full", "ran, but what it left could not be kept", "No space", store)
-        assert not (cluster.here / "full" / "full_1_1").exists()
+        submit(cluster, cluster.folder / "writes", "full", "--detach", "--", 3 * MIB).ok()
+        until(lambda: "wait for room in the store" in cluster.cli("why", "full.1").ok().out)
+        status: dict[str, Any] = inside(cluster.conf, "status", "full", "--json").ok().json
+        assert (status["state"], status["parts"]["running"]) == ("running", 1)
         assert max((store / path).stat().st_size for path in visible(store) if path != "filler") < MIB
-    ran = submit(cluster, cluster.folder / "writes", "fits", "--", 2 * MIB)
-    ran.ok()
-    assert (cluster.here / "fits" / "fits_1_1" / "big").stat().st_size == 2 * MIB
+    cluster.cli("wait", "full").ok()
+    cluster.cli("fetch", "full").ok()
+    assert (cluster.here / "full" / "full_1_1" / "big").stat().st_size == 3 * MIB
+    assert "attempt 2" not in cluster.cli("why", "full.1").ok().out
 
 
 def test_a_store_that_cannot_be_written(cluster: Cluster, tmp_path: Path) -> None:
@@ -184,16 +186,18 @@ def test_a_program_that_prints_more_than_the_disk_holds(cluster: Cluster, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["cache", "work"])
-def test_a_node_without_room_for_the_program(cluster: Cluster, tmp_path: Path, name: str) -> None:
+def test_a_node_without_room_takes_no_parts_until_it_has(cluster: Cluster, tmp_path: Path, name: str) -> None:
     folder = place(cluster, name)
     # Less than a tenth of the disk, which is what the cache may hold; more than it could make room for.
     big = program(tmp_path / "big", GOOD, {"data": os.urandom(MIB * 3 // 2)})
+    full = f"the disk of {folder / NODE} is nearly used up"
     with filled(folder, MIB // 8):
-        ran = submit(cluster, big, "noroom")
-        failed(cluster, ran, "noroom", "could not be run", folder)
-        assert not list(folder.rglob("*.new"))
+        until(lambda: full in cluster.cli("nodes", "--json").ok().out)
+        submit(cluster, big, "noroom", "--detach").ok()
+        until(lambda: full in cluster.cli("why", "noroom").ok().out)
         assert not list(folder.rglob("data"))
-    submit(cluster, big, "room").ok()
+    cluster.cli("wait", "noroom").ok()
+    assert "attempt 2" not in cluster.cli("why", "noroom.1").ok().out
 
 
 @pytest.mark.parametrize(("name", "below"), [("work", NODE), ("cache", f"{NODE}/blobs")])

@@ -1,0 +1,188 @@
+"""Hosts that lose each other: cables pulled, one-way loss, slow links, hosts that take no connections."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .cluster_kit import Cluster, Process, program, until
+from .network_kit import Host, network
+
+#: Short, so that what happens after a lease can be waited for.
+LEASE, BEAT = 6.0, 0.5
+#: Says that it is there, waits until it may go on, and writes which attempt of which part it is.
+HELD = """
+import os, time
+there, me, attempt = (os.environ[name] for name in ("THERE", "DISCOMPUTIFY_PART", "DISCOMPUTIFY_ATTEMPT"))
+open(os.path.join(there, f"part-{me}-{attempt}"), "w").close()
+deadline = time.monotonic() + 100
+while not os.path.exists(os.path.join(there, "go")) and time.monotonic() < deadline:
+    time.sleep(0.02)
+with open("OUTPUT_PATH/done", "w") as file:
+    file.write(f"{me}.{attempt}")
+"""
+
+
+class Hosts(Cluster):
+    """A master with the store on the first host, a computing node on each other one, commands on the first."""
+
+    def __init__(self, folder: Path, hosts: list[Host], **conf: Any) -> None:
+        first, *others = hosts
+        services = ("FTP", "QUERY", "MASTER", "SHARED_MEM")
+        where: dict[str, Any] = {f"{service}_NODE": first.address for service in services}
+        where.update({f"{service}_PORT": 21111 + number for number, service in enumerate(services)})
+        super().__init__(folder, tuple(host.address for host in others), LEASE=LEASE, BEAT=BEAT, **{**where, **conf})
+        self.hosts = {host.address: host for host in hosts}
+        self.first = first
+        self.on_host[self.write_conf("client")] = first.prefix
+
+    def write_conf(self, name: str, **keys: Any) -> Path:
+        """As in any cluster; what uses this conf runs on its host."""
+        path = super().write_conf(name, **keys)
+        if hasattr(self, "hosts"):
+            self.on_host[path] = self.hosts.get(name, self.first).prefix
+        return path
+
+
+@pytest.fixture
+def hosts() -> Iterator[list[Host]]:
+    with network(3) as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, hosts: list[Host]) -> Iterator[Hosts]:
+    made = Hosts(tmp_path / "hosts", hosts)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    folder = tmp_path / "there"
+    folder.mkdir()
+    return folder
+
+
+def hold(cluster: Hosts, tmp_path: Path, there: Path, parts: int, name: str) -> Process:
+    """A job whose parts have all begun, and wait."""
+    folder = program(tmp_path / name, HELD)
+    how = ("-n", parts, "--process-id", name, "--env", f"THERE={there}", "--json")
+    submit = cluster.spawn("submit", folder, *how)
+    until(lambda: len(list(there.glob("part-*-1"))) == parts)
+    return submit
+
+
+def outputs(cluster: Hosts, name: str, parts: int) -> list[str]:
+    home = cluster.here / name
+    return [(home / f"{name}_{part}_{parts}" / "done").read_text(encoding="utf-8") for part in range(1, parts + 1)]
+
+
+def test_a_cut_shorter_than_the_lease_costs_nothing(cluster: Hosts, tmp_path: Path, there: Path) -> None:
+    submit = hold(cluster, tmp_path, there, 4, "short")
+    victim = cluster.hosts[cluster.nodes[0]]
+    victim.link(False)
+    time.sleep(LEASE / 2)  # what is tested is that nothing happens meanwhile
+    victim.link(True)
+    (there / "go").touch()
+    ran = submit.wait().ok()
+    assert ran.json["failures"] == []
+    assert outputs(cluster, "short", 4) == [f"{part}.1" for part in range(1, 5)]
+
+
+@pytest.mark.parametrize("one_way", [False, True], ids=["both ways", "from the node only"])
+def test_a_node_that_is_cut_off_is_given_up_and_its_parts_run_elsewhere(
+    cluster: Hosts, tmp_path: Path, there: Path, one_way: bool
+) -> None:
+    name = f"cut-{one_way}"
+    submit = hold(cluster, tmp_path, there, 4, name)
+    victim = cluster.hosts[cluster.nodes[0]]
+    if one_way:
+        victim.lose_all_to(cluster.first)
+    else:
+        victim.link(False)
+    began = time.monotonic()
+    until(lambda: cluster.node_states()[victim.address]["state"] == "lost", LEASE + 15)
+    assert time.monotonic() - began >= LEASE - 2 * BEAT
+    (there / "go").touch()
+    until(lambda: len(list(there.glob("part-*-2"))) == 2)
+    ran = submit.wait().ok()
+    assert {report["node"] for report in ran.json["failures"]} == {victim.address}
+    done = outputs(cluster, name, 4)
+    assert [each.partition(".")[0] for each in done] == ["1", "2", "3", "4"]
+    assert sorted(each.partition(".")[2] for each in done) == ["1", "1", "2", "2"]
+    if one_way:
+        victim.reach_again(cluster.first)
+    else:
+        victim.link(True)
+    until(lambda: cluster.node_states()[victim.address]["state"] == "live", 30)
+    until(lambda: not cluster.parts(), what="late attempts have ended")
+    assert outputs(cluster, name, 4) == done
+
+
+def test_a_slow_link_is_slow_and_nothing_else(cluster: Hosts, tmp_path: Path) -> None:
+    for address in cluster.nodes:
+        cluster.hosts[address].slow_down("1mbit")
+    data = os.urandom(200_000)
+    main = "import pathlib; pathlib.Path('OUTPUT_PATH/copy').write_bytes(pathlib.Path('INPUT_PATH/data').read_bytes())"
+    folder = program(tmp_path / "slow", main, {"INPUT_PATH/data": data})
+    ran = cluster.submit(folder, "-n", 4, "--process-id", "slow").ok()
+    assert ran.json["failures"] == []
+    for part in range(1, 5):
+        assert (cluster.here / "slow" / f"slow_{part}_4" / "copy").read_bytes() == data
+    assert {node["state"] for node in cluster.node_states().values()} == {"live"}
+
+
+#: Makes as many MB as its first argument says.
+MAKES = """
+import pathlib, random, sys
+pathlib.Path("OUTPUT_PATH/made").write_bytes(random.Random(1).randbytes(int(sys.argv[4]) * 1_000_000))
+"""
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "seconds"),
+    [(12, 4.0), pytest.param(100, 60.0, marks=[pytest.mark.long, pytest.mark.timeout(900)])],
+)
+def test_a_transfer_goes_on_after_a_cut(cluster: Hosts, tmp_path: Path, megabytes: int, seconds: float) -> None:
+    """The only node's link is cut while it commits, for longer than the lease in the long case."""
+    victim, other = (cluster.hosts[address] for address in cluster.nodes)
+    cluster.roles[other.address].stop()
+    victim.slow_down("40mbit")
+    folder = program(tmp_path / "makes", MAKES)
+    submit = cluster.spawn("submit", folder, "-n", 1, "--process-id", "makes", "--json", "--", megabytes)
+    store = cluster.folder / "machines" / "store" / "store"
+    until(lambda: sum(file.stat().st_size for file in store.rglob("*") if file.is_file()) > megabytes * 250_000, 60)
+    victim.link(False)
+    time.sleep(seconds)  # the cut itself
+    victim.link(True)
+    submit.wait(240).ok()
+    made = (cluster.here / "makes" / "makes_1_1" / "made").read_bytes()
+    assert len(made) == megabytes * 1_000_000
+    expected = hashlib.sha256(random.Random(1).randbytes(megabytes * 1_000_000)).digest()
+    assert hashlib.sha256(made).digest() == expected
+
+
+def test_nodes_need_no_open_port(tmp_path: Path) -> None:
+    with network(3) as hosts:
+        for host in hosts[1:]:
+            host.take_no_connections()
+        cluster = Hosts(tmp_path / "hosts", hosts)
+        try:
+            cluster.start()
+            main = "import sys; open('OUTPUT_PATH/n', 'w').write(sys.argv[1]); print('said')"
+            ran = cluster.submit(program(tmp_path / "plain", main), "-n", 6, "--process-id", "plain").ok()
+            assert len(ran.json["nodes"]) == 2
+            assert "said" in cluster.cli("logs", "plain").ok().out
+        finally:
+            cluster.close()
