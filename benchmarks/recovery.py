@@ -37,8 +37,8 @@ async def written(folder: Path, parts: int) -> None:
     """A journal of two jobs, written as fast as it goes."""
     journal, node = Journal(folder), NodeName("node")
     journal.open()
-    journal.start()
     cluster, now = Cluster(Fifo()), 0.0
+    journal.start(lambda: cluster.state)
 
     async def do(*events: ev.Event) -> list[StartPart]:
         nonlocal now

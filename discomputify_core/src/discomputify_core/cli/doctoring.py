@@ -104,6 +104,8 @@ async def _master(client: Client, loaded: Loaded) -> AsyncIterator[Finding]:
     )
     if info.store:
         yield Finding("wrong", f"the master cannot use the store: {info.store}", "start it: discomputify run ftp_node")
+    if info.journal:
+        yield Finding("wrong", info.journal, "make room there")
     if not any(node.state == "live" for node in nodes):
         yield Finding("wrong", "no computing node is connected", "start one: discomputify run computing_node")
     for node in nodes:

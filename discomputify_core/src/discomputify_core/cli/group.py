@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Command -> where it is (``module:attribute``) and what the list of commands says of it.
 Table = Mapping[str, tuple[str, str]]
 
+#: Commands of well-known distributions that need not be installed.
+BROUGHT = {"simulate": "discomputify-testkit"}
+
 
 class Group(click.Group):
     """A group that shows its help where a command is missing, and calls that wrong usage."""
@@ -64,6 +67,8 @@ class LazyGroup(Group):
         """As click does, with a hint where a name is nearly right."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
+            if name in BROUGHT:
+                ctx.fail(f"The command {name!r} is not installed here. Install it with: pip install {BROUGHT[name]}")
             near = difflib.get_close_matches(name, self.list_commands(ctx), 1)
             ctx.fail(f"No such command {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)

@@ -29,8 +29,10 @@ def journal() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def info(as_json: bool) -> int:
     """Show where the journal is, how large it is, and what it holds."""
+    from discomputify_core.roles.master.journal.checking import look  # costs time to import
+
     folder = _folder()
-    facts = _facts(folder, _read(folder))
+    facts = _facts(folder, look(folder))
     if as_json:
         say_json(facts)
         return 0
@@ -47,8 +49,10 @@ def info(as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def verify(as_json: bool) -> int:
     """Read all of the journal, and say what of it is damaged. Exits with 1 if anything is."""
+    from discomputify_core.roles.master.journal.checking import check  # costs time to import
+
     folder = _folder()
-    found = _read(folder)
+    found = check(folder)
     damage = [each for each in found.damage if not each.torn]
     if as_json:
         say_json(
@@ -82,12 +86,6 @@ def _folder() -> Path:
     if not found.is_dir():
         raise BadInput(f"There is no journal in {found}: no master with this conf has run on this machine.")
     return found
-
-
-def _read(folder: Path) -> Recovered:
-    from discomputify_core.roles.master.journal.recovery import recover  # costs time to import
-
-    return recover(folder)
 
 
 def _facts(folder: Path, found: Recovered) -> dict[str, Any]:

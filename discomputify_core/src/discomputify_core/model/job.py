@@ -114,6 +114,8 @@ class JobSpec:
     max_failures: int = 0
     #: Whether a part that runs far longer than others did may be tried on another node at the same time.
     second_attempts: bool = False
+    #: Whether outputs are put where old clients (CYPHER/1) look for them, as parts become done.
+    shown: bool = False
 
     def __attrs_post_init__(self) -> None:
         check_parts(self.parts)

@@ -340,3 +340,5 @@ class MasterInfo:
     nodes: int = 0
     #: Where the master's store is, and what it last heard of it.
     store: str = ""
+    #: What keeps the master from writing down what happens; "" if nothing does.
+    journal: str = ""

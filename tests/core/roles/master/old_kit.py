@@ -14,7 +14,7 @@ from discomputify_core.interfaces.calls import Asked, Operation, Reply
 from discomputify_core.interfaces.files import SHOWN, Blob
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.files import Entry, Manifest
-from discomputify_core.model.ids import NodeName, ProcessId
+from discomputify_core.model.ids import AttemptId, NodeName, ProcessId
 from discomputify_core.model.job import End, Outcome
 from discomputify_core.model.message import Hello, Join, Report, Start, Work
 from discomputify_core.model.node import NodeFacts
@@ -66,6 +66,8 @@ class FakeNode:
         self.cluster = cluster
         self.name = NodeName(name)
         self.facts = NodeFacts(self.name, slots, memory=10**9, cache_limit=10**9, session="s")
+        #: What it says that it runs when it joins.
+        self.attempts: tuple[AttemptId, ...] = ()
         self.started: list[Start] = []
         self.stopped: list[str] = []
         loaded = cluster.loaded()
@@ -79,7 +81,7 @@ class FakeNode:
         )
 
     async def _greet(self, peer: Peer) -> None:
-        await peer.call("node.join", to_plain(Join(self.facts)), timeout=10)
+        await peer.call("node.join", to_plain(Join(self.facts, self.attempts)), timeout=10)
 
     async def _work(self, asked: Asked) -> Reply:
         work = from_plain(asked.data, Work)

@@ -100,7 +100,7 @@ class Life:
         found = await asyncio.to_thread(self.journal.open)
         self.cluster = Cluster(Fifo(), state=found.state)
         self.now = found.state.recorded
-        self.journal.start()
+        self.journal.start(lambda: self.cluster.state)
         if found.next > 1:
             self.do(ev.MasterStarted(self.now))
 
@@ -259,7 +259,7 @@ def test_a_full_disk_is_said_and_waited_for(tmp_path: Path, monkeypatch: pytest.
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(file, data)
 
-    monkeypatch.setattr(writing.os, "write", write_if_there_is_room)
+    monkeypatch.setattr(os, "write", write_if_there_is_room)
     monkeypatch.setattr(writing, "AGAIN", 0.02)
     life = Life(tmp_path)
 
@@ -289,7 +289,7 @@ def test_what_waits_for_records_is_done_in_order_once_they_are_written(tmp_path:
     async def main() -> None:
         journal = Journal(tmp_path)
         await asyncio.to_thread(journal.open)
-        journal.start()
+        journal.start(lambda: Cluster(Fifo()).state)
         done: list[int] = []
         for number in range(200):
             if number % 3:

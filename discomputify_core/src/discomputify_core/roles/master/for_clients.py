@@ -120,6 +120,11 @@ class _Desk:
         found = self._master.damaged.get(job.id)
         return () if found is None else (f"parts of what is known of this job may be lost: {found}",)
 
+    def _halted(self) -> tuple[str, ...]:
+        """What keeps everything from going on."""
+        fault = self._master.journal_fault
+        return (fault[:MAX_TEXT],) if fault else ()
+
     async def status(self, asked: Asked) -> Reply:
         return self._status(self._job(asked))
 
@@ -194,10 +199,11 @@ class _Desk:
         if about.part:
             report.attempts(job, about.part)  # refuses a part that does not exist
             first, *details = why.why_part(cluster.state, job, about.part, cluster.waits)
-            told = tuple(each[:MAX_TEXT] for each in details[-MAX_ATTEMPTS:])
+            told = (*self._halted(), *(each[:MAX_TEXT] for each in details[-MAX_ATTEMPTS:]))
             return Reply(to_plain(Sentence(first[:MAX_SENTENCE], told)))
         text = why.why_job(cluster.state, job, cluster.waits) or _running(job)
-        warnings = tuple(each[:MAX_TEXT] for each in (*self._damage(job), *report.warnings(job))[:MAX_WARNINGS])
+        warned = (*self._halted(), *self._damage(job), *report.warnings(job))
+        warnings = tuple(each[:MAX_TEXT] for each in warned[:MAX_WARNINGS])
         return Reply(to_plain(Sentence(f"{job.id} is {job.state.value}: {text[:MAX_SENTENCE]}", warnings)))
 
     async def memory(self, asked: Asked) -> Reply:
@@ -210,10 +216,14 @@ class _Desk:
         state = self._master.cluster.state
         slots = sum(node.facts.slots for node in state.nodes.values() if node.live)
         start = max(wanted.after, 0)
-        rest = report.node_statuses(state)[start:]
+        rest = [self._with_fault(each) for each in report.node_statuses(state)[start:]]
         page = next(weights.batches(each if wanted.packages else _without_packages(each) for each in rest), ())
         more = start + len(page) if len(page) < len(rest) else 0
         return Reply(to_plain(Nodes(tuple(page), slots, more)))
+
+    def _with_fault(self, status: NodeStatus) -> NodeStatus:
+        fault = self._master.journal_fault
+        return attrs.evolve(status, reason=fault[:MAX_TEXT]) if fault and not status.reason else status
 
     async def drain(self, asked: Asked) -> Reply:
         wanted = from_plain(asked.data, DrainAsked)
@@ -234,6 +244,7 @@ class _Desk:
                     jobs=len(cluster.state.jobs),
                     nodes=len(cluster.state.open_nodes()),
                     store=self._master.store_fault,
+                    journal=self._master.journal_fault,
                 )
             )
         )

@@ -62,12 +62,13 @@ class _Desk:
                 old.sender.cancel()
             master.spawn(old.peer.close())
         desk = master.desks[facts.name] = NodeDesk(peer, facts.session)
-        desk.sender = master.spawn(master.send_out(desk))
         # What the node runs and nobody waits for is judged before the event, which may give attempts up.
         master.flush(ev.NodeJoined(facts, asked.address, join.attempts, clock.wall()))
         log.info("node %s joined from %s with %d slots", facts.name, asked.address, facts.slots)
         stop = master.cluster.unknown_attempts(join.attempts)
         await master.settled()
+        if master.desks.get(facts.name) is desk:  # nothing is sent before the answer
+            desk.sender = master.spawn(master.send_out(desk))
         return Reply(to_plain(Joined(facts.name, master.beat, stop)))
 
     async def beat(self, asked: Asked) -> Reply:

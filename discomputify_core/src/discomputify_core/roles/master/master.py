@@ -165,13 +165,16 @@ class MasterNode:
             log.log(logging.WARNING if damage.torn else logging.ERROR, "the journal: %s", damage)
         for fault in found.faults[:MOST_FAULTS]:
             log.error("the journal: %s", fault)
-        self.damaged = dict(found.touched)
+        self.damaged = journal.touched
         self.cluster = Cluster(self._policy, self._settings, found.state)
         away = max(clock.wall() - found.wall, 0.0) if found.wall else 0.0
         self._ahead = found.state.recorded + away - clock.now()
-        journal.start()
+        journal.start(lambda: self.cluster.state)
         if found.next > 1:
             jobs, going = len(found.state.jobs), sum(not job.ended for job in found.state.jobs.values())
+            for job in found.state.jobs.values():
+                if job.spec.shown:
+                    self.showings.begin(job)
             log.info("the journal in %s holds %d jobs, %d of them not ended", journal.folder, jobs, going)
             self.flush(ev.MasterStarted(clock.wall()))
 
@@ -185,13 +188,20 @@ class MasterNode:
         Raises:
             StoreFull: neither the disk of the master nor that of the store may be full.
         """
-        if self.journal is not None and self.journal.fault:
-            raise StoreFull(
-                f"The master takes no new jobs: it cannot write to {self.journal.folder} ({self.journal.fault}). "
-                "Make room there; it goes on by itself."
-            )
+        if self.journal_fault:
+            raise StoreFull(f"The master takes no new jobs: {self.journal_fault}")
         if self.store_full:
             raise StoreFull(f"The master takes no new jobs: {self.store_full}")
+
+    @property
+    def journal_fault(self) -> str:
+        """What keeps the master from writing down what happens, a sentence; "" if nothing does."""
+        if self.journal is None or not self.journal.fault:
+            return ""
+        return (
+            f"The master cannot write to its folder {self.journal.folder} (MASTER_PATH): {self.journal.fault}. Nothing "
+            "new starts until it can; make room there, and it goes on by itself."
+        )
 
     async def settled(self) -> None:
         """Wait until all that happened so far is written down: what is acknowledged has to survive."""
@@ -226,11 +236,13 @@ class MasterNode:
         if not self._batch:
             return
         batch, self._batch = tuple(self._batch), []
+        commands: tuple[Command, ...] = ()
         try:
             commands = self.cluster.handle(*batch, now=self.now())
         finally:  # what has changed is written down, whatever a bug did to the rest
             if self.journal is not None and self.cluster.record is not None:
-                self.journal.append(self.cluster.record)
+                changed = (each.process_id for each in commands if isinstance(each, JobChanged))
+                self.journal.append(self.cluster.record, changed)
         for fault in self.cluster.faults:
             log.error("%s", fault)
         self.cluster.faults.clear()

@@ -111,6 +111,7 @@ class _Desk:
             concerned = with_parts(job) or {node.name for node in live_nodes(state)}
             ending.stop(self._master, process_id, who)
             ended = await ending.until_ended(self._master, job, STOP_TIMEOUT)
+            await self._master.settled()
             busy = with_parts(job)
             # Of a node where processes may still run neither word is true.
             answer = {

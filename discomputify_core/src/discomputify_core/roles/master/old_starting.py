@@ -81,7 +81,9 @@ class Starting:
             await showings.hide(process_id)
         ended = self._job(process_id)
         try:
-            return self._submit(process_id, program, who)
+            answer = self._submit(process_id, program, who)
+            await self._master.settled()
+            return answer
         except DiscomputifyError:
             if ended is not None:
                 showings.again(ended)
@@ -187,6 +189,7 @@ class Starting:
             input_path=conf.input_path,
             output_path=conf.output_path,
             per_node=0 if conf.parts else 1,
+            shown=True,
         )
         again = (ev.JobClearAsked(process_id, keep_files=True),) if self._job(process_id) else ()
         self._master.flush(*again, ev.JobSubmitted(weights.check_job(spec), clock.wall()))

@@ -11,27 +11,34 @@ import os
 import sys
 from pathlib import Path
 
-from discomputify_core.cluster import saving
-from discomputify_core.errors import DiscomputifyError
+from discomputify_core.errors import DiscomputifyError, DiskError
 from discomputify_core.roles.master.journal import reading, snapshots
-from discomputify_core.roles.master.journal.recovery import recover
+from discomputify_core.roles.master.journal.recovery import plain, recover
+
+#: What this process ends with where the journal is damaged.
+DAMAGED = 3
 
 
 def compact(folder: Path) -> Path | None:
     """Write a snapshot of all sealed segments in *folder*; None if there is nothing new in them.
 
     Raises:
-        DiscomputifyError: it cannot be made.
+        DiskError: it cannot be read or written, or is damaged (``damaged`` among its fields).
+        DiscomputifyError: a newer release wrote it, or a bug.
     """
     found = reading.segments(folder)
     if len(found) < 2:
         return None
     written_to = found[-1].first
     recovered = recover(folder, lambda segment: segment.first < written_to)
+    spoilt = [str(each) for each in recovered.damage if not each.torn] + recovered.faults
+    if spoilt:  # the running master knows more than this snapshot would hold
+        raise DiskError(f"The journal in {folder} is damaged: {spoilt[0]}", path=str(folder), damaged=True)
     if recovered.next - 1 <= recovered.snapshot:
         return None
-    plain = {**saving.save(recovered.state), "wall": recovered.wall}
-    path = snapshots.write(folder, recovered.next - 1, plain)
+    path = snapshots.write(
+        folder, recovered.next - 1, plain(recovered.state, recovered.wall, recovered.last, recovered.touched)
+    )
     forget(folder)
     return path
 
@@ -41,7 +48,7 @@ def forget(folder: Path) -> None:
     kept = snapshots.paths(folder)
     if len(kept) < snapshots.KEPT:
         return
-    oldest = int(kept[0].name[len(snapshots.SNAPSHOT) : -len(snapshots.SUFFIX)])
+    oldest = snapshots.number_of(kept[0])
     found = reading.segments(folder)
     for segment, following in itertools.pairwise(found):
         if following.first <= oldest + 1:
@@ -56,7 +63,7 @@ def main() -> int:
         compact(Path(sys.argv[1]))
     except DiscomputifyError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return DAMAGED if error.fields.get("damaged") else 1
     return 0
 
 

@@ -5,10 +5,11 @@ A segment begins with a header: magic, number of the format, number of its first
     magic (4) | length of names (4) | length of payload (4) | number (8) | CRC of payload (4)
     | CRC of all before and of names (4) | names | payload
 
-*names* are the ids of the jobs that the record is about, so that one whose payload is damaged still says whom that
-concerns. Numbers grow by one from record to record, over all segments: a gap says what is lost. Reading goes on at the
-next magic after damage. Checksums are CRC-32 as of zlib: what matters is to notice damage, not who did it, and it is in
-the standard library, in hardware speed.
+*names* are the ids of the jobs that the record is about, and of those that the record before it was about: so one whose
+payload is damaged still says whom that concerns, and where all of it is damaged the next one says so. Numbers grow by
+one from record to record, over all segments: a gap says what is lost. Reading goes on at the next magic after damage.
+Checksums are CRC-32 as of zlib: what matters is to notice damage, not who did it, and it is in the standard library, in
+hardware speed.
 
 Not here: files (reading.py, writing.py), what a payload means (model/records.py).
 """
@@ -16,7 +17,7 @@ Not here: files (reading.py, writing.py), what a payload means (model/records.py
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from zlib import crc32
 
 import attrs
@@ -34,8 +35,8 @@ _MAGIC = b"\xd5jR\x9c"
 HEADER = _SEGMENT.size
 #: The most bytes of names, and of a payload: whatever claims to be longer is damaged.
 MOST_NAMES, MOST_PAYLOAD = 1 << 20, 1 << 30
-#: The most jobs that a record names.
-MOST_JOBS = 1000
+#: The most jobs that a record names, and what stands for those beyond.
+MOST_JOBS, OTHERS = 200, "*"
 
 
 @attrs.frozen
@@ -43,9 +44,11 @@ class Framed:
     """One record as it is written."""
 
     number: int
-    #: Ids of the jobs that it is about; at most MOST_JOBS of them.
+    #: Ids of the jobs that it is about: MOST_JOBS of them, and OTHERS if there are more.
     jobs: tuple[str, ...]
     payload: bytes
+    #: The same of the record before it.
+    before: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -85,7 +88,7 @@ def frame(record: Framed) -> bytes:
     Raises:
         OurBug: it is too long to be read again.
     """
-    names: bytes = msgpack.packb(list(record.jobs[:MOST_JOBS]))
+    names: bytes = msgpack.packb([record.jobs, record.before])
     if len(names) > MOST_NAMES or len(record.payload) > MOST_PAYLOAD:
         raise OurBug(f"A record of {len(record.payload)} bytes is too long for the journal.")
     sums = crc32(record.payload)
@@ -129,7 +132,10 @@ def _record_at(data: bytes, at: int) -> tuple[Framed | Broken, int] | None:
     names = data[names_at : names_at + names_length]
     if checksum != crc32(names, crc32(data[at : names_at - 4])):
         return None
-    jobs = _names(names)
+    named = _names(names)
+    if named is None:
+        return None
+    jobs, before = named
     payload_at = names_at + names_length
     payload = data[payload_at : payload_at + length]
     stop = payload_at + length
@@ -137,12 +143,17 @@ def _record_at(data: bytes, at: int) -> tuple[Framed | Broken, int] | None:
         return Broken(at, stop, number, jobs, torn=True), stop
     if sums != crc32(payload):
         return Broken(at, stop, number, jobs), stop
-    return Framed(number, jobs, payload), stop
+    return Framed(number, jobs, payload, before), stop
 
 
-def _names(data: bytes) -> tuple[str, ...]:
+def few(jobs: Sequence[str]) -> tuple[str, ...]:
+    """As many of *jobs* as a record names."""
+    return tuple(jobs) if len(jobs) <= MOST_JOBS else (*jobs[:MOST_JOBS], OTHERS)
+
+
+def _names(data: bytes) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     try:
-        names = msgpack.unpackb(data)
-    except (ValueError, msgpack.exceptions.UnpackException):
-        return ()
-    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+        jobs, before = msgpack.unpackb(data, use_list=False)
+        return tuple(map(str, jobs)), tuple(map(str, before))
+    except (TypeError, ValueError, msgpack.exceptions.UnpackException):
+        return None

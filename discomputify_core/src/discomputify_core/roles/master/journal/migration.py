@@ -12,7 +12,7 @@ from pathlib import Path
 
 from discomputify_core.errors import DiskError
 from discomputify_core.roles.master.journal import format as bytes_of
-from discomputify_core.roles.master.journal import reading
+from discomputify_core.roles.master.journal import reading, snapshots
 
 log = logging.getLogger("discomputify.master")
 
@@ -30,9 +30,12 @@ def migrate(folder: Path, steps: Mapping[int, Callable[[Path], None]] = STEPS) -
     version = _version(folder)
     if version >= bytes_of.FORMAT:
         return None
-    copy = folder.with_name(f"{folder.name}.format-{version}")
+    copy = _free(folder.with_name(f"{folder.name}.format-{version}"))
+    new = copy.with_name(f"{copy.name}.new")
     try:
-        shutil.copytree(folder, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("lock"))
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.copytree(folder, new, ignore=shutil.ignore_patterns("lock"))
+        new.rename(copy)
     except (OSError, shutil.Error) as error:
         raise DiskError(
             f"No copy of the journal in {folder} can be made at {copy}: {error}. It has to be converted to the format "
@@ -43,6 +46,15 @@ def migrate(folder: Path, steps: Mapping[int, Callable[[Path], None]] = STEPS) -
         steps[number](folder)
     log.warning("the journal in %s was converted from format %d; what was there is kept in %s", folder, version, copy)
     return copy
+
+
+def _free(wanted: Path) -> Path:
+    """*wanted*, or a name like it that nothing has: an earlier copy is never touched."""
+    number, free = 1, wanted
+    while free.exists():
+        number += 1
+        free = wanted.with_name(f"{wanted.name}.{number}")
+    return free
 
 
 def _version(folder: Path) -> int:
@@ -57,6 +69,6 @@ def _version(folder: Path) -> int:
             header = bytes_of.read_header(file.read(bytes_of.HEADER))
         if header is not None:
             if header[0] > bytes_of.FORMAT:
-                raise reading.newer(segment.path, header[0])
+                raise snapshots.newer(segment.path, header[0])
             versions.append(header[0])
     return min(versions, default=bytes_of.FORMAT)

@@ -5,8 +5,9 @@ Here: snapshot and records into a Cluster, and what could not be read or does no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -15,16 +16,12 @@ from discomputify_core.cluster.machine import Cluster
 from discomputify_core.cluster.state import State
 from discomputify_core.errors import OurBug
 from discomputify_core.model import events as ev
-from discomputify_core.model.ids import NodeName
-from discomputify_core.model.node import NodeFacts
 from discomputify_core.model.records import Record, decode
 from discomputify_core.plugins.fifo import Fifo
-from discomputify_core.roles.master.journal import reading
-from discomputify_core.roles.master.journal.format import Framed
+from discomputify_core.roles.master.journal import loading, reading, salvage
+from discomputify_core.roles.master.journal.format import OTHERS, Framed
 from discomputify_core.roles.master.journal.reading import Damage
 
-#: The session of a node that stands for one whose coming was lost with a record: no real one has it.
-LOST_SESSION = "lost with a record of the journal"
 #: Most sentences about records that do not fit.
 MOST_FAULTS = 1000
 
@@ -36,6 +33,8 @@ class Recovered:
     state: State
     #: The number of the next record.
     next: int = 1
+    #: Ids of the jobs that the last record is about.
+    last: tuple[str, ...] = ()
     #: The newest time that a record tells, Unix seconds; 0: none does.
     wall: float = 0.0
     #: Records read after the snapshot, and the number of that.
@@ -44,8 +43,10 @@ class Recovered:
     damage: list[Damage] = attrs.field(factory=list)
     #: What does not fit to what was there, a sentence each.
     faults: list[str] = attrs.field(factory=list)
-    #: Jobs that lost something, or may have.
+    #: Jobs that lost something, or may have, and what.
     touched: dict[str, str] = attrs.field(factory=dict)
+    #: Jobs whose submission, or clearing, was read.
+    heard_of: dict[str, None] = attrs.field(factory=dict)
 
 
 def recover(folder: Path, until: Callable[[reading.Segment], bool] = lambda segment: True) -> Recovered:
@@ -55,12 +56,16 @@ def recover(folder: Path, until: Callable[[reading.Segment], bool] = lambda segm
         BadConf: a newer release wrote it.
         DiskError: a file cannot be read at all.
     """
-    snapshot, damage = reading.newest_snapshot(folder)
-    found = Recovered(State(), damage=damage)
-    if snapshot is not None:
-        found.state = saving.load(dict(snapshot.plain))
-        found.snapshot, found.next = snapshot.number, snapshot.number + 1
-        found.wall = float(snapshot.plain.get("wall", 0.0))
+    begun = loading.load(folder)
+    found = Recovered(
+        begun.state,
+        next=begun.number + 1,
+        last=begun.last,
+        wall=begun.wall,
+        snapshot=begun.number,
+        damage=begun.damage,
+        touched=begun.touched,
+    )
     cluster = Cluster(Fifo(), state=found.state)
     for record, segment in reading.read(folder, found.snapshot):
         if not until(segment):
@@ -74,14 +79,22 @@ def recover(folder: Path, until: Callable[[reading.Segment], bool] = lambda segm
 
 def _note(found: Recovered, damage: Damage) -> None:
     found.damage.append(damage)
-    if damage.last:
-        found.next = max(found.next, damage.last + 1)
+    if not damage.last:
+        return
+    found.next = max(found.next, damage.last + 1)
+    found.last = (OTHERS,)
     for job in damage.jobs:
         found.touched[job] = f"the master's journal was damaged: {damage}"
+    if damage.others:  # any job may have lost something, but for those that had ended
+        for name, each in found.state.jobs.items():
+            if not each.ended:
+                found.touched.setdefault(
+                    name, f"the master's journal was damaged, maybe where it is about it: {damage}"
+                )
 
 
 def _apply(cluster: Cluster, found: Recovered, framed: Framed) -> None:
-    found.next = framed.number + 1
+    found.next, found.last = framed.number + 1, framed.jobs
     found.records += 1
     faults: list[str] = []
     try:
@@ -89,11 +102,14 @@ def _apply(cluster: Cluster, found: Recovered, framed: Framed) -> None:
     except OurBug as bug:
         faults.append(str(bug))
     else:
-        for event in record.events:
-            found.wall = max(found.wall, getattr(event, "wall", 0.0))
-        for placeholder in _missing(cluster, record):
-            cluster.replay(placeholder, faults)
+        found.wall = max(found.wall, wall_of(record))
+        for job in begun_or_forgotten(record):
+            found.touched.pop(job, None)
+            found.heard_of[job] = None
+        for name in _unknown_nodes(cluster, record):
+            cluster.replay(Record(record.now, (salvage.unknown_node(name),)), faults)
         cluster.replay(record, faults)
+        _note_unknown(found, framed)
     for fault in faults:
         if len(found.faults) < MOST_FAULTS:
             found.faults.append(f"record {framed.number}: {fault}")
@@ -102,15 +118,37 @@ def _apply(cluster: Cluster, found: Recovered, framed: Framed) -> None:
             found.touched.setdefault(job, f"a record of the master's journal did not fit: {faults[0]}")
 
 
-def _missing(cluster: Cluster, record: Record) -> Iterator[Record]:
+def _note_unknown(found: Recovered, framed: Framed) -> None:
+    """A job that is spoken of, but was never submitted: that record is among those that are lost."""
+    if not any(each.others for each in found.damage):
+        return
+    for job in framed.jobs:
+        if job not in found.state.jobs and job not in found.heard_of and job != OTHERS:
+            found.touched.setdefault(job, "its submission was lost where the master's journal was damaged")
+
+
+def _unknown_nodes(cluster: Cluster, record: Record) -> list[str]:
     """Nodes that *record* gives parts to and that nobody heard of, because the record of their coming is lost.
 
     Without them, what they did later for jobs that are not damaged would be lost with it.
     """
-    for name in dict.fromkeys(placed.node for placed in record.placed):
-        if name not in cluster.state.nodes:
-            facts = NodeFacts(NodeName(name), 1, session=LOST_SESSION)
-            yield Record(record.now, (ev.NodeJoined(facts, "an unknown address"),))
+    return [name for name in dict.fromkeys(each.node for each in record.placed) if name not in cluster.state.nodes]
+
+
+def plain(state: State, wall: float, last: Sequence[str], touched: Mapping[str, str]) -> dict[str, Any]:
+    """*state* and what else a snapshot holds; see :class:`Recovered`."""
+    return {**saving.save(state), "wall": wall, "last": list(last), "damaged": dict(touched)}
+
+
+def wall_of(record: Record) -> float:
+    """The newest time that *record* tells, Unix seconds; 0: it tells none."""
+    return max((getattr(event, "wall", 0.0) for event in record.events), default=0.0)
+
+
+def begun_or_forgotten(record: Record) -> list[str]:
+    """Jobs that begin with *record*, or are forgotten: what was lost of an earlier one of that id is of no interest."""
+    begun = [str(event.spec.process_id) for event in record.events if isinstance(event, ev.JobSubmitted)]
+    return begun + [str(event.process_id) for event in record.events if isinstance(event, ev.JobClearAsked)]
 
 
 def jobs_of(record: Record) -> tuple[str, ...]:
