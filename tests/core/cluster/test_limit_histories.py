@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 from hypothesis import HealthCheck, settings
@@ -161,7 +161,13 @@ class Limited(Everything):
         self.resumed.add(job.id)
         self.ended_before.add(job.id)
         self.ends.pop(job.id, None)
-        self.specs[job.id] = spec
+        # Jobs that it followed may have been cleared since then.
+        self.specs[job.id] = attrs.evolve(
+            spec,
+            after=self.known(spec.after),
+            after_any=self.known(spec.after_any),
+            inputs_from=self.known(spec.inputs_from),
+        )
         self.committed = {each: count for each, count in self.committed.items() if each[0] != job.id}
         self.do(ev.JobResubmitted(spec, self.now))
         assert not self.cluster.check_resubmit(spec)
@@ -175,6 +181,9 @@ class Limited(Everything):
         self.finished[job.id] = after
         if checked:
             self.do(ev.TreeChecked(job.id, key))
+
+    def known(self, jobs: Iterable[ProcessId]) -> tuple[ProcessId, ...]:
+        return tuple(each for each in jobs if each in self.cluster.state.jobs)
 
     def outputs_of(self, process_id: ProcessId) -> dict[int, tuple[str, str]]:
         found = report.outputs(self.cluster.job(process_id), 0, 1000).outputs
