@@ -62,7 +62,7 @@ def tests(session: nox.Session) -> None:
 def long(session: nox.Session) -> None:
     """Run the tests that take minutes."""
     install(session, "-r", "tests/requirements.txt")
-    command = ["python", "-m", "pytest", "-m", "long", "--timeout", "1800"]
+    command = ["python", "-m", "pytest", "-m", "long", "--timeout", "1800", "-s"]  # -s: they print their counts
     session.run(*command, *session.posargs, success_codes=[0, 5])  # 5: no test is marked long
 
 

@@ -1,4 +1,7 @@
-"""The fakes under the name "memory", for whole clusters inside one process. Imports nothing but the marker."""
+"""What this plugin brings: fakes under the name "memory", for whole clusters inside one process, and the simulator.
+
+Imports nothing but the marker.
+"""
 
 from __future__ import annotations
 
@@ -21,3 +24,9 @@ def discomputify_register_stores() -> Registration:
 def discomputify_register_memories() -> Registration:
     """``"SHARED_MEM": "memory"``: see fakes/memory_shared.py."""
     return {"memory": "discomputify_testkit.fakes.memory_shared:FakeSharedMemory"}
+
+
+@hookimpl
+def discomputify_register_commands() -> Registration:
+    """``discomputify simulate``."""
+    return {"simulate": "discomputify_testkit.simulator.command:simulate"}
