@@ -16,6 +16,9 @@ import pytest
 
 from .cluster_kit import NODES, Cluster, program, tree, until
 
+#: Whole clusters that die and come back, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(300)
+
 #: The outputs of a part depend on its number alone, so that every run gives the same bytes.
 WORK = """
 import hashlib, pathlib, sys, time
@@ -29,6 +32,8 @@ print("part", part, "is over")
 """
 #: Seconds between two kills, and that a killed role stays away.
 PAUSE, AWAY = (0.5, 2.5), (0.0, 2.0)
+#: Most seconds until the cluster works again.
+RECOVERS = 90.0
 ROLES = ("master_node", "ftp_node", *NODES)
 
 
@@ -79,9 +84,9 @@ class Chaos:
         time.sleep(kill.away)
         self.cluster.start_again(role)
         if role in NODES:
-            until(lambda: self.cluster.node_states()[role]["state"] == "live")
+            until(lambda: self.cluster.node_states()[role]["state"] == "live", RECOVERS)
         else:
-            until(lambda: self.cluster.cli("nodes").code == 0)
+            until(lambda: self.cluster.cli("nodes").code == 0, RECOVERS)
         kill.recovered = time.monotonic() - began
         self.kills.append(kill)
 
@@ -110,7 +115,7 @@ def survives(cluster: Cluster, folder: Path, seed: int, jobs: int, parts: int, m
     for job in range(1, jobs + 1):
         chaos.run(folder, parts, job, most)
         assert outputs(cluster, f"chaos-{seed}-{job}") == calm
-        until(lambda: not cluster.parts(), what="every process of a part has ended")
+        until(lambda: not cluster.parts(), RECOVERS, what="every process of a part has ended")
     assert cluster.leftovers() == []
     return chaos
 

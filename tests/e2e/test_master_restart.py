@@ -9,6 +9,9 @@ import pytest
 from .cluster_kit import Cluster, program, until
 from .conftest import MakeCluster
 
+#: Whole clusters that die and come back, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(300)
+
 #: Says which attempt of which part it is, waits until it may go on, and leaves the same as its output.
 HELD = """
 import os, time
