@@ -275,6 +275,8 @@ class MasterNode:
     def _carry_out(self, commands: tuple[Command, ...]) -> None:
         work: dict[NodeName, list[StartPart | StopAttempt | DropJob]] = defaultdict(list)
         for command in commands:
+            if isinstance(command, StartPart) and command.attempt not in self.cluster.state.attempts:
+                continue  # while it was being written down, its node came back without it, and gave it back
             if isinstance(command, (StartPart, StopAttempt, DropJob)):
                 work[command.node].append(command)
             elif isinstance(command, JobChanged):
