@@ -30,6 +30,8 @@ class OldPeer:
         self._fernet = Fernet(base64.b64encode(key.encode("ascii")))
         self._line = socket.create_connection((host, port), ANSWERS)
         self._line.settimeout(ANSWERS)
+        #: What came behind the last answer.
+        self._rest = b""
 
     def token(self, request: object, at: float | None = None) -> bytes:
         """*request* as a token made now, or at another time."""
@@ -42,14 +44,14 @@ class OldPeer:
 
     def answer(self) -> Any:
         """The next answer; None if the connection was closed instead."""
-        got = b""
         with contextlib.suppress(ConnectionError):
-            while not got.endswith(b"\0"):
+            while b"\0" not in self._rest:
                 more = self._line.recv(1 << 20)
                 if not more:
                     return None
-                got += more
-            return json.loads(self._fernet.decrypt(got[:-1]))
+                self._rest += more
+            answer, _, self._rest = self._rest.partition(b"\0")
+            return json.loads(self._fernet.decrypt(answer))
         return None
 
     def ask(self, operation: Any, data: Any = None, path: Any = "/", **more: Any) -> Any:

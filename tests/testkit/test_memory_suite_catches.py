@@ -323,7 +323,7 @@ def test_a_bad_shared_memory_is_caught(
     (name,) = (name for name in dir(Suite) if name.startswith(clause + "_"))
     test: Callable[[Path], None] = getattr(Suite(), name)
     noticed = AssertionError, pytest.fail.Exception, DiscomputifyError, asyncio.TimeoutError, asyncio.InvalidStateError
-    with pytest.raises(noticed):
+    with pytest.raises((*noticed, RuntimeError)):  # what was spoilt may trip over itself
         test(tmp_path)
 
 
