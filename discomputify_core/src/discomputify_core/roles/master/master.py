@@ -108,8 +108,6 @@ class MasterNode:
         self.cluster = Cluster(policy, settings)
         self.journal = journal
         self.beat = beat
-        #: Jobs that lost something because the journal was damaged, and what.
-        self.damaged: dict[str, str] = {}
         #: Seconds between this process's clock and the cluster's, which goes on over restarts.
         self._ahead = 0.0
         self.plugins = dict(plugins or {})
@@ -165,7 +163,6 @@ class MasterNode:
             log.log(logging.WARNING if damage.torn else logging.ERROR, "the journal: %s", damage)
         for fault in found.faults[:MOST_FAULTS]:
             log.error("the journal: %s", fault)
-        self.damaged = journal.touched
         self.cluster = Cluster(self._policy, self._settings, found.state)
         away = max(clock.wall() - found.wall, 0.0) if found.wall else 0.0
         self._ahead = found.state.recorded + away - clock.now()
@@ -192,6 +189,11 @@ class MasterNode:
             raise StoreFull(f"The master takes no new jobs: {self.journal_fault}")
         if self.store_full:
             raise StoreFull(f"The master takes no new jobs: {self.store_full}")
+
+    @property
+    def damaged(self) -> Mapping[str, str]:
+        """Jobs that lost something because the journal was damaged, and what."""
+        return {} if self.journal is None else self.journal.touched
 
     @property
     def journal_fault(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from discomputify_core.edge.places import disk, made_default_folder
+from discomputify_core.edge.places import default_folder, disk, made_default_folder
 from discomputify_core.errors import BadConf, DiskError
 from discomputify_core.interfaces.transport import Address
 from discomputify_core.roles.node.disk import FolderLock
@@ -18,13 +18,14 @@ def place(named: str | None, address: Address, *, make: bool = True) -> Path:
 
     Args:
         named: what the conf says; None: a folder of this user on this host.
-        make: whether the default folder is made where it is not there.
+        make: whether it is made where it is not there; looking at a journal makes nothing.
 
     Raises:
         BadConf: it is on a network file system.
         DiskError: it cannot be made.
     """
-    base = Path(named) if named is not None else made_default_folder("master")
+    usual = made_default_folder if make else default_folder
+    base = Path(named) if named is not None else usual("master")
     # Two clusters of one user, or one conf key for several masters, must not meet.
     folder = base / re.sub(r"[^A-Za-z0-9._-]", "_", f"{address.host}_{address.port}")
     under = disk(folder)
