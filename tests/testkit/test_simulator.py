@@ -122,6 +122,27 @@ def test_scenarios_of_every_kind_are_the_same_again() -> None:
     assert simulate(anything(5)).history == simulate(anything(5)).history
 
 
+def test_histories_of_every_kind_are_equal_whatever_the_hash_of_text() -> None:
+    # What a set of names was made of first shows in its order: nothing that is written down may come of it.
+    program = (
+        "from discomputify_testkit.simulator import simulate\n"
+        "from discomputify_testkit.simulator.histories import anything\n"
+        "print(*(simulate(anything(seed)).history for seed in (101, 446, 970)))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": salt},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for salt in ("1", "100", "102", "116")
+    }
+    assert len(said) == 1
+
+
 # --- broken clusters are caught ---------------------------------------------------------------------
 
 

@@ -158,7 +158,8 @@ def commit(turn: Turn, job: Job, attempt: Attempt, outcome: Outcome, wall: float
     if attempt.memory is not None:  # it is of this generation: those of earlier ones do not count
         job.memory.note_done(attempt.part, job.parts.total, trouble)
     turn.tell(job, Over(attempt.part, attempt.number, attempt.id, DONE))
-    for name in trouble.failed_on if trouble else ():
+    # In an order that does not depend on how the set was made: a replay makes it in another way.
+    for name in sorted(trouble.failed_on) if trouble else ():
         job.mended[name] = job.mended.get(name, 0) + (name != attempt.node)
         refuse_perhaps(turn, job, name)
     if job.outputs.count == 1:  # until now nobody knew whether it was the nodes' fault
