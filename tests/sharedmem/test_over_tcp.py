@@ -11,7 +11,8 @@ import pytest
 
 from discomputify_core.edge.calls import Link
 from discomputify_core.edge.serving import Server
-from discomputify_core.errors import MemoryLost
+from discomputify_core.errors import MemoryLost, WrongKind
+from discomputify_core.interfaces.calls import GiveUp
 from discomputify_core.interfaces.transport import Address, Transport
 from discomputify_core.model.conf import Conf
 from discomputify_core.model.ids import AttemptId, ProcessId
@@ -19,6 +20,7 @@ from discomputify_core.model.memory import (
     GATHER,
     Add,
     Append,
+    Command,
     Get,
     Lock,
     Meet,
@@ -198,3 +200,74 @@ async def test_a_service_that_stays_away_is_lost_soon() -> None:
         assert (await memory.do(member(1), Add("n"), 5.0)).number == 1
         assert memory.table == r.node.table
         assert len(r.told) == 1
+
+
+def begin(memory: SharedMem, told: list[object], command: Command) -> GiveUp:
+    give_up = memory.begin(member(1), command, told.append)
+    assert give_up is not None
+    return give_up
+
+
+@async_test
+async def test_what_is_begun_is_told_once_in_order_and_not_before_it_is_begun() -> None:
+    async with rig() as r:
+        memory, told = r.connect(), list[object]()
+        assert memory.begin(member(1), Add("n"), told.append) is None, "it is not known yet where the service is"
+        await memory.do(member(1), Names())
+        assert memory.begin(member(1), Get(""), told.append) is None, "do() says what is wrong with it"
+        for _ in range(600):
+            begin(memory, told, Add("n"))
+        assert told == []
+        await until(lambda: len(told) == 600)
+        assert [getattr(answer, "number", 0) for answer in told] == list(range(1, 601))
+        begin(memory, told, Append("n", ONE))
+        await until(lambda: len(told) == 601)
+        assert isinstance(told[-1], WrongKind)
+
+
+@async_test
+async def test_what_is_given_up_is_told_to_nobody_and_not_sent_if_it_was_not_yet() -> None:
+    async with rig() as r:
+        memory, told = r.connect(), list[object]()
+        await memory.do(member(1), Names())
+        sent = begin(memory, told, Add("n"))
+        waiting = begin(memory, told, Add("n"))
+        sent()
+        waiting()
+        waiting()
+        begin(memory, told, Get("nothing"))()
+        assert (await memory.do(member(1), Add("n"))).number == 2
+        assert told == []
+
+
+@async_test
+async def test_what_is_begun_survives_a_cut_and_is_done_once() -> None:
+    async with rig() as r:
+        memory, told = r.connect(), list[object]()
+        await memory.do(member(1), Names())
+        assert r.wire is not None
+        for turn in range(1, 6):
+            for _ in range(20):
+                begin(memory, told, Add("n"))
+            await asyncio.sleep(0)
+            r.wire.cut()
+            await until(lambda turn=turn: len(told) == 20 * turn)
+        assert sorted(getattr(answer, "number", 0) for answer in told) == list(range(1, 101))
+
+
+@async_test
+async def test_where_all_is_lost_those_are_told_whose_commands_were_begun() -> None:
+    async with rig() as r:
+        memory, told = r.connect(), list[object]()
+        await memory.do(member(1), Names())
+        assert r.wire is not None
+        r.wire.back.stall()
+        begin(memory, told, Add("n"))
+        begin(memory, told, Add("n"))
+        await r.stop()
+        r.wire.cut()
+        r.wire.flow()
+        await until(lambda: len(told) == 2)
+        assert all(isinstance(each, MemoryLost) for each in told)
+        assert memory.begin(member(1), Add("n"), told.append) is None
+        await r.start()

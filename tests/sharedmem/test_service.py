@@ -93,14 +93,16 @@ async def rig() -> AsyncIterator[Rig]:
 
 
 @async_test
-async def test_commands_of_one_turn_travel_together() -> None:
+async def test_commands_travel_together_while_others_are_under_way() -> None:
     async with rig() as r:
         memory = r.connect()
         await memory.do(member(), Names())
         before = r.callers[0].calls[wire.DO]
         answers = await asyncio.gather(*(memory.do(member(part), Add("n")) for part in range(1, 65)))
         assert sorted(answer.number for answer in answers) == list(range(1, 65))
-        assert r.callers[0].calls[wire.DO] == before + 1
+        assert r.callers[0].calls[wire.DO] == before + 2, "the first alone, all others together"
+        await asyncio.gather(*(memory.do(member(part), Add("n")) for part in range(1, 65)))
+        assert r.callers[0].calls[wire.DO] == before + 3, "several ask at once: all together"
 
 
 @async_test

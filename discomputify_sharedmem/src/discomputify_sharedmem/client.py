@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from discomputify_core.errors import ChannelClosed, DiscomputifyError, MemoryLost, Unreachable
-from discomputify_core.interfaces.calls import Caller
-from discomputify_core.interfaces.memory import SharedMemory
+from discomputify_core.interfaces.calls import Caller, GiveUp
+from discomputify_core.interfaces.memory import OnAnswer, SharedMemory
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.conf import Conf
 from discomputify_core.model.memory import Answer, Command, Listing, Member, Names, Over, Scope, check_name
@@ -63,6 +63,17 @@ class SharedMem(SharedMemory):
         wait = min(wait, wire.LONGEST) if wait > 0 else 0.0
         session = self._session or await self._met(wait + GRACE)
         return await session.do(member, command, wait)
+
+    def begin(self, member: Member, command: Command, told: OnAnswer) -> GiveUp | None:
+        """See :meth:`SharedMemory.begin`."""
+        if self._session is None:
+            return None
+        try:
+            if not isinstance(command, Names):
+                check_name(command.name)
+            return self._session.begin(member, command, told)
+        except DiscomputifyError:
+            return None  # do() says so
 
     async def ended(self, scope: Scope, total: int, over: Sequence[Over]) -> None:
         """See :meth:`SharedMemory.ended`."""

@@ -72,7 +72,7 @@ class SharedMemNode(ServiceRole):
         """
         return {
             wire.HELLO: Operation(self._hello),
-            wire.DO: Operation(self._do),
+            wire.DO: Operation(self._do, at_once=self._do_now),
             wire.WAKE: Operation(self._wake),
             wire.ENDED: Operation(self._ended),
             wire.CLEAR: Operation(self._clear),
@@ -105,6 +105,9 @@ class SharedMemNode(ServiceRole):
         return Reply(to_plain(wire.Table(self.table)))
 
     async def _do(self, asked: Asked) -> Reply:
+        return self._do_now(asked)
+
+    def _do_now(self, asked: Asked) -> Reply:
         batch = unpack_batch(asked.body, self._members)
         guest = self._guest(batch.table, batch.client)
         guest.settle(batch.settled)

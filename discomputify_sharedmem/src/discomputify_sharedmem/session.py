@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from discomputify_core.errors import DiscomputifyError, MemoryLost, PeerBroke, Unreachable, from_wire, to_wire
-from discomputify_core.interfaces.calls import Caller, Reply
+from discomputify_core.interfaces.calls import Caller, GiveUp, Reply
+from discomputify_core.interfaces.memory import OnAnswer
 from discomputify_core.model.codec import from_plain, to_plain
 from discomputify_core.model.ids import AttemptId
 from discomputify_core.model.memory import WAITING, Answer, Lock, Member, Pop, Unlock
 from discomputify_sharedmem import wire
-from discomputify_sharedmem.batches import GRACE, Batches, Call
+from discomputify_sharedmem.batches import GRACE, Batches, Call, Teller, Waits
 from discomputify_sharedmem.packing import joined, pack_command, pack_member, packer
 from discomputify_sharedmem.table import Outcome
 from discomputify_sharedmem.unpacking import as_outcome, unpack_list
@@ -59,14 +60,30 @@ class Session:
     async def do(self, member: Member, order: wire.Order, wait: float = 0.0) -> Answer:
         """The answer to *order*; see :meth:`~discomputify_core.interfaces.memory.SharedMemory.do`."""
         future: asyncio.Future[Answer] = self._loop.create_future()
-        call = self._begin(member, order, wait, future)
+        call = self._add(member, order, wait, future)
         try:
             return await future
         except asyncio.CancelledError:
             self._gave_up(call, future)
             raise
 
-    def _begin(self, member: Member, order: wire.Order, wait: float, future: asyncio.Future[Answer] | None) -> Call:
+    def begin(self, member: Member, order: wire.Order, told: OnAnswer) -> GiveUp:
+        """See :meth:`~discomputify_core.interfaces.memory.SharedMemory.begin`.
+
+        Raises:
+            DiscomputifyError: it cannot be sent.
+        """
+        teller = Teller(told)
+        call = self._add(member, order, 0.0, teller)
+
+        def give_up() -> None:
+            if not teller.done():
+                teller.give_up()
+                self._unwanted(call)
+
+        return give_up
+
+    def _add(self, member: Member, order: wire.Order, wait: float, future: Waits | None) -> Call:
         if self._over is not None:
             raise _copy(self._over)
         now = self._loop.time()
@@ -120,11 +137,15 @@ class Session:
         if not future.cancelled():
             if future.exception() is None:
                 self._undo(call, future.result())
-        elif not call.sent:
+        else:
+            self._unwanted(call)
+
+    def _unwanted(self, call: Call) -> None:
+        if call.sent:
+            self._withdraw(call)
+        else:
             call.dropped = True
             self._calls.pop(call.ticket, None)
-        else:
-            self._withdraw(call)
 
     def _withdraw(self, call: Call) -> None:
         """Nobody waits for the answer any more; what it grants is given back when it comes."""
@@ -133,7 +154,7 @@ class Session:
         if not isinstance(call.order, WAITING):
             self._calls.pop(call.ticket, None)
         elif self._over is None:
-            self._begin(call.member, wire.Cancel(call.ticket), 0.0, None)
+            self._add(call.member, wire.Cancel(call.ticket), 0.0, None)
 
     def _expired(self, call: Call) -> None:
         waited = call.until - call.since
@@ -145,9 +166,9 @@ class Session:
         if not isinstance(outcome, Answer) or not outcome.found or self._over is not None:
             return
         if isinstance(call.order, Pop) and outcome.value is not None:
-            self._begin(call.member, wire.PutBack(call.order.name, outcome.value), 0.0, None)
+            self._add(call.member, wire.PutBack(call.order.name, outcome.value), 0.0, None)
         elif isinstance(call.order, Lock):
-            self._begin(call.member, Unlock(call.order.name, int(outcome.number)), 0.0, None)
+            self._add(call.member, Unlock(call.order.name, int(outcome.number)), 0.0, None)
 
     # --- wake-ups, and watching the service ---
 

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from discomputify_core.edge import calls
+from discomputify_core.edge import calls, peers
 from discomputify_core.edge.calls import Link, Peer
 from discomputify_core.edge.deadline import within
 from discomputify_core.edge.serving import Server
@@ -194,7 +194,7 @@ def test_many_calls_at_once_over_one_connection() -> None:
 
 
 def test_more_requests_than_are_worked_on_at_once_wait_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "MAX_HELD", 4 * calls.EACH)
+    monkeypatch.setattr(peers, "MAX_HELD", 4 * peers.EACH)
 
     async def main() -> None:
         async with world() as here:

@@ -321,3 +321,31 @@ def test_a_stall_of_this_process_is_not_the_peers_silence() -> None:
             far._liveness.stop()
 
     run(main())
+
+
+def test_who_taps_a_channel_gets_messages_first_but_never_before_older_ones() -> None:
+    async def main() -> None:
+        async with pair() as (near, far):
+            tapped: list[Any] = []
+
+            def take(message: Message) -> bool:
+                if message.data % 2:
+                    return False
+                tapped.append(message.data)
+                return True
+
+            await near.send(Message("a", 0))
+            await until(lambda: not far._incoming.empty)
+            far.tap(take)
+            await near.send(Message("a", 2))
+            await until(lambda: len(far._incoming._queue) == 2)
+            assert [(await far.receive()).data for _ in range(2)] == [0, 2], "an older one waited"
+            for number in (4, 6, 7, 8):
+                await near.send(Message("a", number))
+            await until(lambda: len(far._incoming._queue) == 2)
+            assert tapped == [4, 6]
+            assert [(await far.receive()).data for _ in range(2)] == [7, 8]
+            await near.send(Message("a", 10))
+            await until(lambda: tapped == [4, 6, 10])
+
+    run(main())

@@ -1,267 +1,35 @@
-"""Calls over channels: request and answer, in both directions, with deadlines, retries and memory of answers.
+"""A client's way to one service: calls over channels that are made again, with deadlines and retries.
 
-:class:`Peer` is one channel; :class:`Link` a client's way to one service, over channels that are made again. A service
-at its addresses is in serving.py. What the operations mean is not known here.
+One channel's calls are in peers.py; a service at its addresses is in serving.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Union
-
-import attrs
+from typing import Any
 
 from discomputify_core.edge import clock
 from discomputify_core.edge.answers import Answers
 from discomputify_core.edge.deadline import within
-from discomputify_core.errors import (
-    ChannelClosed,
-    DiscomputifyError,
-    OurBug,
-    PeerBroke,
-    Refused,
-    Unreachable,
-    from_wire,
-    to_wire,
-)
-from discomputify_core.interfaces.calls import Asked, Caller, Operations, Reply
-from discomputify_core.interfaces.transport import Address, Channel, Transport
-from discomputify_core.model.message import ANSWER, Hello, Message, RequestId
+from discomputify_core.edge.peers import AskedOver, Body, Peer, RequestIds, result_of
+from discomputify_core.errors import ChannelClosed, DiscomputifyError, OurBug, Unreachable
+from discomputify_core.interfaces.calls import Caller, GiveUp, Operations, Reply, Told
+from discomputify_core.interfaces.transport import Address, Transport
+from discomputify_core.model.message import Hello, Message, RequestId
 
 log = logging.getLogger("discomputify.calls")
 
-Body = Union[bytes, bytearray, memoryview]
+__all__ = ["AskedOver", "Link", "Peer", "RequestIds"]
 
-#: Requests of one peer that are worked on at once; a peer that sends more waits.
-MAX_AT_ONCE = 1024
-#: Bytes of request bodies of one peer held at once, and what a request without a body counts.
-MAX_HELD = 128 * 1024 * 1024
-EACH = MAX_HELD // MAX_AT_ONCE
 #: First and longest wait between two tries to connect, seconds.
 FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0
 #: Most seconds for one try to connect.
 DIAL = 5.0
 #: Seconds for a try that ran into its deadline to say what was wrong.
 GRACE = 0.5
-
-
-class RequestIds:
-    """Request ids of one client process, and which of them are still open."""
-
-    def __init__(self) -> None:
-        self.client = clock.random_bytes(16)
-        self._numbers = itertools.count(1)
-        self._next = 1
-        self._open: dict[int, None] = {}
-
-    def take(self) -> RequestId:
-        """A new id."""
-        number = next(self._numbers)
-        self._next = number + 1
-        self._open[number] = None
-        return RequestId(self.client, number)
-
-    def settle(self, request: RequestId) -> None:
-        """The answer arrived, or nobody waits for it any more."""
-        self._open.pop(request.number, None)
-
-    @property
-    def settled(self) -> int:
-        """All ids with a lower number are settled."""
-        return next(iter(self._open), self._next)
-
-
-@attrs.frozen
-class AskedOver(Asked):
-    """A request, with the peer that sent it: a handler may keep it to talk back."""
-
-    over: Peer | None = None
-
-
-class Peer(Caller):
-    """One channel, used in both directions."""
-
-    def __init__(self, channel: Channel, operations: Operations, answers: Answers, ids: RequestIds) -> None:
-        self.channel = channel
-        self._operations = operations
-        self._answers = answers
-        self._ids = ids
-        self._waiting: dict[RequestId, asyncio.Future[Message]] = {}
-        self._held = 0
-        self._room = asyncio.Event()
-        self._room.set()
-        #: Set when the channel is gone; ``reason`` says why.
-        self.closed = asyncio.Event()
-        self.reason = ""
-
-    async def call(self, operation: str, data: Any = None, body: Body = b"", *, timeout: float = 60.0) -> Reply:
-        """See :meth:`Caller.call`; on a channel that closes it raises ChannelClosed, without a second try."""
-        request = self._ids.take()
-        try:
-            return await self.ask(request, operation, data, body, timeout)
-        finally:
-            self._ids.settle(request)
-
-    async def ask(self, request: RequestId, operation: str, data: Any, body: Body, timeout: float) -> Reply:
-        """Send *request* and wait for its answer on this channel.
-
-        Raises:
-            ChannelClosed: the channel is gone.
-            Unreachable: no answer within *timeout* seconds.
-            DiscomputifyError: what the peer answered with.
-        """
-        if self.closed.is_set():
-            raise ChannelClosed(f"The connection to {self.channel.address} is closed.", reason=self.reason)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Message] = loop.create_future()
-        self._waiting[request] = future
-        # Not within(): a task for each call would cost more than most calls do.
-        alarm = loop.call_later(timeout, _ring, future)
-        try:
-            message = Message(operation, data, body, request, self._ids.settled)
-            if not self.channel.send_now(message):
-                await within(timeout, self.channel.send(message))
-            answer = await future
-        except asyncio.TimeoutError:
-            raise Unreachable(
-                f"{self.channel.peer.role} at {self.channel.address} did not answer '{operation}' "
-                f"within {timeout:.0f} s.",
-                address=self.channel.address,
-            ) from None
-        finally:
-            alarm.cancel()
-            self._waiting.pop(request, None)
-            if future.done() and not future.cancelled():
-                future.exception()  # nobody looks at it any more where sending failed
-        return _result(answer)
-
-    async def push(self, operation: str, data: Any = None, body: Body = b"") -> None:
-        """Send a message that wants no answer. Pushes are handled in order, one at a time.
-
-        Raises:
-            ChannelClosed: the channel is gone.
-        """
-        await self._send(Message(operation, data, body))
-
-    async def _send(self, message: Message) -> None:
-        if not self.channel.send_now(message):
-            await self.channel.send(message)
-
-    async def serve(self) -> None:
-        """Read the channel until it closes; answer what is asked."""
-        reason = "closed"
-        try:
-            while True:
-                await self._room.wait()
-                await self._received(await self.channel.receive())
-        except ChannelClosed as closed:
-            reason = str(closed.fields.get("reason") or closed)
-        except PeerBroke as broke:
-            reason = str(broke)
-            log.warning("%s at %s broke the protocol: %s", self.channel.peer.role, self.channel.address, broke)
-        finally:
-            self._end(reason)
-            await self.channel.close(reason)
-
-    def _end(self, reason: str) -> None:
-        self.reason = reason
-        self.closed.set()
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(
-                    ChannelClosed(f"The connection to {self.channel.address} closed: {reason}.", reason=reason)
-                )
-                # A caller that gave up in the same turn of the loop will not look at it.
-                future.exception()
-
-    async def _received(self, message: Message) -> None:
-        if message.operation == ANSWER:
-            future = self._waiting.get(message.request) if message.request else None
-            if future is not None and not future.done():
-                future.set_result(message)
-            return
-        if message.request is None:
-            done = await self._work_out(message)
-            if "error" in done.data:  # nobody waits for the answer
-                log.warning("a message '%s' from %s failed: %s", message.operation, self.channel.address, done.data)
-            return
-        self._held += len(message.body) + EACH
-        if self._held >= MAX_HELD:
-            self._room.clear()
-        self._answers.working(asyncio.get_running_loop().create_task(self._answer(message)))
-
-    async def _answer(self, message: Message) -> None:
-        try:
-            answer = await self._remembered(message)
-            try:
-                await self._send(answer)
-            except OurBug as bug:  # too big, or not plain: the one who asked is told, and does not wait in vain
-                log.exception("the answer to '%s' cannot be sent", message.operation)
-                await self.channel.send(Message(ANSWER, {"error": to_wire(bug)}, b"", message.request))
-        except ChannelClosed:
-            pass  # the client asks again over its next channel, and a remembered answer waits there
-        finally:
-            self._held -= len(message.body) + EACH
-            if self._held < MAX_HELD:
-                self._room.set()
-
-    async def _remembered(self, message: Message) -> Message:
-        request, operation = message.request, self._operations.get(message.operation)
-        if operation is None or not operation.changes or request is None:
-            return await self._work_out(message)
-        try:
-            known = self._answers.find(request, message.settled, clock.now())
-        except Refused as refused:
-            return Message(ANSWER, {"error": to_wire(refused)}, b"", request)
-        if known is not None:
-            return await asyncio.shield(known)
-        known = self._answers.begin(request)
-        try:
-            # This task ends by itself alone: what has begun is finished and remembered even if the channel closes.
-            answer = await self._work_out(message)
-            self._answers.finish(request, known, answer)
-        finally:
-            known.cancel()  # without effect on one that has its answer
-        return answer
-
-    async def _work_out(self, message: Message) -> Message:
-        log.debug("%s asks %s", self.channel.peer.role, message.operation)
-        operation = self._operations.get(message.operation)
-        try:
-            if operation is None:
-                raise Refused(f"This service does not know the operation {message.operation[:60]!r}.")
-            asked = AskedOver(message.data, message.body, self.channel.peer, self.channel.address, over=self)
-            reply = await operation.handler(asked)
-            return Message(ANSWER, {"ok": reply.data}, reply.body, message.request)
-        except DiscomputifyError as error:
-            return Message(ANSWER, {"error": to_wire(error)}, b"", message.request)
-        except Exception as error:  # a bug in a handler must not end the service, nor leave the peer waiting
-            log.exception("handling '%s' from %s failed", message.operation, self.channel.address)
-            bug = OurBug(f"The service failed on '{message.operation}': {type(error).__name__}. Its log says more.")
-            return Message(ANSWER, {"error": to_wire(bug)}, b"", message.request)
-
-    async def close(self) -> None:
-        """Close the channel."""
-        self._end("closed by this side")
-        await self.channel.close()
-
-
-def _ring(future: asyncio.Future[Message]) -> None:
-    if not future.done():
-        future.set_exception(asyncio.TimeoutError())
-
-
-def _result(answer: Message) -> Reply:
-    data = answer.data
-    if isinstance(data, dict) and "ok" in data:
-        return Reply(data["ok"], answer.body)
-    if isinstance(data, dict) and "error" in data:
-        raise from_wire(data["error"])
-    raise PeerBroke("The peer sent an answer that is neither a result nor an error.", clause="answer")
 
 
 class Link(Caller):
@@ -288,11 +56,13 @@ class Link(Caller):
         self._hello = hello
         self._operations = operations or {}
         self._greet = greet
-        self._ids = RequestIds()
+        self.ids = RequestIds()
         self._answers = Answers()
         self._peer: Peer | None = None
         self._connecting = asyncio.Lock()
         self._readers: set[asyncio.Task[None]] = set()
+        #: What goes on with calls that were begun on a channel that broke.
+        self.going: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
     @property
@@ -302,28 +72,52 @@ class Link(Caller):
 
     async def call(self, operation: str, data: Any = None, body: Body = b"", *, timeout: float = 60.0) -> Reply:
         """See :meth:`Caller.call`."""
-        deadline = clock.now() + timeout
-        request = self._ids.take()
-        wait = FIRST_WAIT
+        request = self.ids.take()
         try:
-            while True:
-                peer = await self.connect(deadline - clock.now())
-                try:
-                    return await peer.ask(request, operation, data, body, max(deadline - clock.now(), 0.001))
-                except ChannelClosed as closed:
-                    if self._closing.is_set():
-                        raise
-                    if clock.now() + wait >= deadline:
-                        raise Unreachable(
-                            f"The connection to {self.role} at {self.address} broke ({closed.fields.get('reason')}) "
-                            f"and could not be made again in time.",
-                            address=str(self.address),
-                        ) from closed
-                # A service that accepts connections and drops them is not to be hammered.
-                await self._pause(wait)
-                wait = min(wait * 2, LONGEST_WAIT)
+            return await self.ask(request, operation, data, body, clock.now() + timeout)
         finally:
-            self._ids.settle(request)
+            self.ids.settle(request)
+
+    async def ask(
+        self,
+        request: RequestId,
+        operation: str,
+        data: Any,
+        body: Body,
+        deadline: float,
+        broke: ChannelClosed | None = None,
+    ) -> Reply:
+        """The answer to *request*; *broke* where it was sent before, and the channel broke."""
+        wait = FIRST_WAIT
+        while True:
+            if broke is not None:
+                await self._mourn(broke, wait, deadline)
+                wait = min(wait * 2, LONGEST_WAIT)
+            peer = await self.connect(deadline - clock.now())
+            try:
+                return await peer.ask(request, operation, data, body, max(deadline - clock.now(), 0.001))
+            except ChannelClosed as closed:
+                broke = closed
+
+    async def _mourn(self, broke: ChannelClosed, wait: float, deadline: float) -> None:
+        """Pause before a request is sent again: a service that accepts connections and drops them is not hammered."""
+        if self._closing.is_set():
+            raise broke
+        if clock.now() + wait >= deadline:
+            raise Unreachable(
+                f"The connection to {self.role} at {self.address} broke ({broke.fields.get('reason')}) "
+                f"and could not be made again in time.",
+                address=str(self.address),
+            ) from broke
+        await self._pause(wait)
+
+    def begin(self, operation: str, data: Any, body: Body, *, timeout: float, told: Told) -> GiveUp | None:
+        """See :meth:`Caller.begin`: where there is a channel that takes it."""
+        peer = self.peer
+        if peer is None or self._closing.is_set():
+            return None
+        begun = Begun(self, peer, self.ids.take(), operation, data, body, timeout, told)
+        return begun.give_up if begun.send() else None
 
     async def connect(self, timeout: float) -> Peer:
         """The peer at the other end, connecting if there is no channel.
@@ -374,7 +168,7 @@ class Link(Caller):
 
     async def _dial(self, timeout: float) -> Peer:
         channel = await self._transport.dial(self.address, self.role, self._hello, timeout)
-        peer = Peer(channel, self._operations, self._answers, self._ids)
+        peer = Peer(channel, self._operations, self._answers, self.ids)
         reader = asyncio.get_running_loop().create_task(peer.serve())
         self._readers.add(reader)
         reader.add_done_callback(self._readers.discard)
@@ -401,5 +195,86 @@ class Link(Caller):
         self._closing.set()
         if self._peer:
             await self._peer.close()
-        if self._readers:
-            await asyncio.wait(set(self._readers), timeout=DIAL)
+        ending = self._readers | self.going
+        if ending:
+            await asyncio.wait(ending, timeout=DIAL)
+
+
+class Begun:
+    """A call for which nobody waits: who began it is told what came of it, also where the channel breaks on the way."""
+
+    __slots__ = ("_again", "_body", "_data", "_link", "_operation", "_peer", "_request", "_since", "_timeout", "_told")
+
+    def __init__(
+        self,
+        link: Link,
+        peer: Peer,
+        request: RequestId,
+        operation: str,
+        data: Any,
+        body: Body,
+        timeout: float,
+        told: Told,
+    ) -> None:
+        self._link = link
+        self._peer = peer
+        self._request = request
+        self._operation = operation
+        self._data = data
+        self._body = body
+        self._timeout = timeout
+        self._told: Told | None = told
+        self._since = clock.now()
+        #: Asks again, where the channel broke.
+        self._again: asyncio.Task[None] | None = None
+
+    def send(self) -> bool:
+        """Send it if that needs no waiting; whether it was sent."""
+        sent = self._peer.ask_now(self._request, self._operation, self._data, self._body, self._timeout, self._answered)
+        if not sent:
+            self._link.ids.settle(self._request)
+        return sent
+
+    def give_up(self) -> None:
+        """See :data:`~discomputify_core.interfaces.calls.GiveUp`."""
+        if self._told is not None:
+            self._told = None
+            self._peer.forget(self._request)
+            self._link.ids.settle(self._request)
+            if self._again is not None:
+                self._again.cancel()
+
+    def _answered(self, outcome: Message | Exception) -> None:
+        if isinstance(outcome, ChannelClosed):
+            self._again = asyncio.get_running_loop().create_task(self._ask_again(outcome))
+            self._link.going.add(self._again)
+            self._again.add_done_callback(self._link.going.discard)
+            return
+        try:
+            if isinstance(outcome, asyncio.TimeoutError):
+                raise self._peer.late(self._operation, self._timeout)
+            if isinstance(outcome, Exception):
+                raise outcome
+            found: Reply | DiscomputifyError = result_of(outcome)
+        except DiscomputifyError as error:
+            found = error
+        self._tell(found)
+
+    async def _ask_again(self, broke: ChannelClosed) -> None:
+        deadline = self._since + self._timeout
+        try:
+            found: Reply | DiscomputifyError = await self._link.ask(
+                self._request, self._operation, self._data, self._body, deadline, broke
+            )
+        except DiscomputifyError as error:
+            found = error
+        except Exception as error:  # nobody waits for this task: who began the call would never be told
+            log.exception("asking '%s' again failed", self._operation)
+            found = OurBug(f"'{self._operation}' could not be asked again: {type(error).__name__}. The log says more.")
+        self._tell(found)
+
+    def _tell(self, found: Reply | DiscomputifyError) -> None:
+        told, self._told = self._told, None
+        if told is not None:
+            self._link.ids.settle(self._request)
+            told(found)

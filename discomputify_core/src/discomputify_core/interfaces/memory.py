@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Union
 
-from discomputify_core.interfaces.calls import Caller
+from discomputify_core.errors import DiscomputifyError
+from discomputify_core.interfaces.calls import Caller, GiveUp
 from discomputify_core.model.conf import Conf
 from discomputify_core.model.memory import Answer, Command, Listing, Member, Over, Scope
 
 OnLost = Callable[[str], None]
 """Told why, in a sentence, when everything that was held is lost."""
+OnAnswer = Callable[[Union[Answer, DiscomputifyError]], None]
+"""Told once what came of a command that was begun. Does not wait, and does not raise."""
 
 
 class SharedMemory(ABC):
@@ -66,6 +69,14 @@ class SharedMemory(ABC):
             Unreachable: the service did not answer within *wait* seconds and 30 more; the command may have been
                 carried out.
         """
+
+    def begin(self, member: Member, command: Command, told: OnAnswer) -> GiveUp | None:
+        """Begin a Put, Get, Remove, Add or Append as :meth:`do` does that does not wait, and tell *told* later.
+
+        None, and nothing is done, where that is not possible at once, or not at all, for whatever reason: then
+        :meth:`do` is asked. Only so that small commands cost less: a plugin need not override it.
+        """
+        return None
 
     @abstractmethod
     async def ended(self, scope: Scope, total: int, over: Sequence[Over]) -> None:

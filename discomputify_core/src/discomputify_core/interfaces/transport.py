@@ -52,6 +52,14 @@ class Channel(ABC):
         """
         return False
 
+    def tap(self, take: Callable[[Message], bool]) -> None:
+        """Offer every message to *take* in the moment in which it has come, if all before it have been received.
+
+        What *take* returns True for is dealt with; anything else is for :meth:`receive`, in order. *take* does not
+        wait, does not raise, and may send. Only so that small messages cost less: a transport need not override it.
+        """
+        return
+
     @abstractmethod
     async def receive(self) -> Message:
         """The next message.

@@ -47,12 +47,21 @@ class Assembler:
             self._head = self._next_head()
             if self._head is None:
                 return None
+            if self._head.body <= len(self._plain) - self._at:
+                return self._whole(self._head)
             self._missing = self._head.body
         self._take_body()
         if self._missing:
             return None
         head, body = self._head, self._joined()
         self._head, self._pieces = None, []
+        return head, body, self._size + head.body
+
+    def _whole(self, head: Head) -> tuple[Head, bytes, int]:
+        """A message that is here whole, as most are."""
+        end = self._at + head.body
+        body = bytes(self._plain[self._at : end])
+        self._head, self._at = None, end
         return head, body, self._size + head.body
 
     def _next_head(self) -> Head | None:
@@ -64,8 +73,7 @@ class Assembler:
             raise broke("messages", f"The peer announced a head of {size} bytes; at most {MAX_HEAD} are allowed.")
         if len(self._plain) < begin + size:
             return None
-        with memoryview(self._plain) as view, view[begin : begin + size] as packed:
-            head = unpack_head(packed)
+        head = unpack_head(self._plain[begin : begin + size])
         self._at = begin + size
         self._size = LENGTH + size
         return head

@@ -65,7 +65,6 @@ class Connection:
             _State.FIRST: self._read_first,
             _State.SECOND: self._read_second,
             _State.UNCONFIRMED: self._read_confirmation,
-            _State.OPEN: self._read_message,
         }
 
     # --- bytes in --------------------------------------------------------------------------------
@@ -99,6 +98,8 @@ class Connection:
         if self._state is _State.BROKEN:
             raise broke("connection", "The peer broke the protocol before.")
         try:
+            if self._state is _State.OPEN:
+                return self._read_message()
             # PREAMBLE alone gives no event of its own: the next state may have one.
             while (read := self._reading.get(self._state)) is not None:
                 state, event = self._state, read()
@@ -165,14 +166,14 @@ class Connection:
         return Confirmed()
 
     def _read_message(self) -> Event | None:
-        opener = self._opened()
+        assembler, opener = self._assembler, self._opened()
         while True:
-            found = self._assembler.next()
+            found = None if assembler.at_rest else assembler.next()
             if found is None:
                 plain = opener.next()
                 if plain is None:
                     return None
-                self._assembler.feed(plain)
+                assembler.feed(plain)
                 continue
             head, body, size = found
             if not head.operation.startswith(OWN):

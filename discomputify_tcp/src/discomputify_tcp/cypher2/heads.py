@@ -24,7 +24,7 @@ _MAX_CLIENT = 64
 _MAX_NUMBER = 2**64 - 1
 
 
-@attrs.frozen
+@attrs.define
 class Head:
     """A head that was read and checked."""
 
@@ -89,16 +89,14 @@ def unpack_head(packed: bytes | bytearray | memoryview) -> Head:
         raise broke("messages", "The head of a message has no operation.")
     return Head(
         plain["op"],
-        _request(plain.get("id")),
-        _number("settled", plain.get("settled", 0), _MAX_NUMBER),
+        None if plain.get("id") is None else _request(plain["id"]),
+        _number("settled", plain["settled"], _MAX_NUMBER) if "settled" in plain else 0,
         plain.get("data"),
-        _number("body", plain.get("body", 0), MAX_BODY),
+        _number("body", plain["body"], MAX_BODY) if "body" in plain else 0,
     )
 
 
-def _request(plain: Any) -> RequestId | None:
-    if plain is None:
-        return None
+def _request(plain: Any) -> RequestId:
     if not isinstance(plain, list) or len(plain) != 2 or type(plain[0]) is not bytes or len(plain[0]) > _MAX_CLIENT:
         raise broke("messages", "The id of a request is not a pair of bytes and a number.")
     return RequestId(plain[0], _number("number of a request", plain[1], _MAX_NUMBER))

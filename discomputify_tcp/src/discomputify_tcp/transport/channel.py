@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from discomputify_core.errors import ChannelClosed, PeerBroke
 from discomputify_core.interfaces.transport import Channel
@@ -36,6 +37,7 @@ class TcpChannel(Channel, Owner):
         self._incoming = Incoming()
         self._outgoing = Outgoing(wire)
         self._receivers: deque[asyncio.Future[None]] = deque()
+        self._take: Callable[[Message], bool] | None = None
         self._reason = ""
         self._closer: asyncio.Task[None] | None = None
         wire.owner = self
@@ -55,6 +57,10 @@ class TcpChannel(Channel, Owner):
         if self._closer is not None:
             raise self._closed()
         return self._outgoing.send_now(message)
+
+    def tap(self, take: Callable[[Message], bool]) -> None:
+        """See :meth:`Channel.tap`."""
+        self._take = take
 
     async def receive(self) -> Message:
         """See :meth:`Channel.receive`."""
@@ -124,6 +130,8 @@ class TcpChannel(Channel, Owner):
         if self._closer is not None:
             return
         if isinstance(event, Received):
+            if self._take is not None and self._incoming.empty and self._take(event.message):
+                return
             self._incoming.put(event)
             self._wake_one()
         elif isinstance(event, Ping):

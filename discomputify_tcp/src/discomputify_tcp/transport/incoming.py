@@ -38,6 +38,11 @@ class Incoming:
         self._bytes = 0
 
     @property
+    def empty(self) -> bool:
+        """Whether there is nothing to pop."""
+        return not self._queue
+
+    @property
     def full(self) -> bool:
         """Whether no more should be added."""
         return self._bytes > MOST_BYTES or len(self._queue) > MOST

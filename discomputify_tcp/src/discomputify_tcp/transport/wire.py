@@ -172,6 +172,8 @@ class Wire(asyncio.BufferedProtocol):
                 if event is None:
                     break
                 self.owner.on_event(event)
+                if self.codec.at_rest:
+                    break
         except PeerBroke as error:
             self.stalled = False
             self.owner.on_broken(error)

@@ -14,14 +14,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, Union
+from functools import partial
+from typing import Any, Protocol, Union, cast
 
 import attrs
 
 from discomputify_core.errors import DiscomputifyError, MemoryFull, OurBug, to_wire
+from discomputify_core.interfaces.calls import GiveUp
 from discomputify_core.model.ids import AttemptId
+from discomputify_core.roles.node.agent_room import Room
 
 #: Most bytes of a request's JSON, of an answer's, and of a body.
 MAX_FRAME = 64 * 1024
@@ -33,8 +35,16 @@ SMALL = 8 * 1024
 UNCOUNTED = 64 * 1024
 
 Body = Union[bytes, bytearray]
-Handler = Callable[[str, dict[str, Any], Body], Awaitable[tuple[dict[str, Any], Body]]]
+Answered = tuple[dict[str, Any], Body]
+Handler = Callable[[str, dict[str, Any], Body], Awaitable[Answered]]
 """Given an operation, its data and body, the answer's data and body. Raises DiscomputifyError to refuse."""
+Rest = Callable[[], Awaitable[Answered]]
+Done = Union[Answered, DiscomputifyError, Rest]
+"""What came of a request that was begun; where there is still something to wait for, what does."""
+OnDone = Callable[[Done], None]
+Quick = Callable[[str, dict[str, Any], Body, OnDone], Union[GiveUp, None]]
+"""Asked before a :data:`Handler`, whose task costs more than most requests do: begins to answer one that is small, and
+tells later, once; None, and nothing is done, for any other. Raises DiscomputifyError to refuse."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,42 +76,10 @@ class Guest:
 
     attempt: AttemptId
     handler: Handler
+    quick: Quick | None = None
     lines: set[Line] = attrs.field(factory=set)
     #: Work whose connection is gone, and that wanted no answer.
     tasks: set[asyncio.Task[None]] = attrs.field(factory=set)
-
-
-class Room:
-    """Bytes of large bodies that are held at once. Who finds none waits in line."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._held = 0
-        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
-
-    def take(self, size: int, then: Callable[[], None]) -> bool:
-        """Whether *size* bytes were taken at once; else they are later, and *then* is called."""
-        if self._waiting or (self._held and self._held + size > self._most):
-            self._waiting.append((size, then))
-            return False
-        self._held += size
-        return True
-
-    def exceed(self, size: int) -> None:
-        """Count *size* bytes that are there already."""
-        self._held += size
-
-    def give(self, size: int) -> None:
-        """Give *size* bytes back."""
-        self._held -= size
-        while self._waiting and (not self._held or self._held + self._waiting[0][0] <= self._most):
-            more, then = self._waiting.popleft()
-            self._held += more
-            then()
-
-    def forget(self, then: Callable[[], None]) -> None:
-        """Nobody waits for *then* any more."""
-        self._waiting = deque(each for each in self._waiting if each[1] != then)
 
 
 class Desk(Protocol):
@@ -135,7 +113,10 @@ class Line(asyncio.BufferedProtocol):
         self._body = bytearray()
         self._body_got = 0
         self._waits_for_room = False
+        #: Whether a request is worked on: by a task, or else by what *give_up* gives up.
+        self._busy = False
         self._task: asyncio.Task[None] | None = None
+        self._give_up: GiveUp | None = None
         self._answers = False
         #: Whether the program is slow to read, and whether what it sends is not read for now.
         self._clogged = self._paused = False
@@ -150,10 +131,9 @@ class Line(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # of whatever loop
         if not self._desk.came(self):
-            transport.abort()  # the program's end tries again
+            self._transport.abort()  # the program's end tries again
 
     def eof_received(self) -> None:
         """The program is gone, or says nothing more: then there is nobody to answer."""
@@ -166,6 +146,7 @@ class Line(asyncio.BufferedProtocol):
             self._desk.room.forget(self._room_came)
             self._waits_for_room = False
         self._release()
+        self._stop_quick()
         task, self._task = self._task, None
         if task is not None and self._guest is not None:
             if self._answers:
@@ -182,6 +163,8 @@ class Line(asyncio.BufferedProtocol):
         task = self._task
         if task is not None and work:
             task.cancel()
+        if work:
+            self._stop_quick()
         if self._transport is not None:
             self._transport.abort()  # not close(): that waits for a program that does not read
         return task
@@ -191,8 +174,8 @@ class Line(asyncio.BufferedProtocol):
         times, silent = self._desk.times, now - self._since
         if self._clogged:
             most = times.read_answer
-        elif self._task is not None:
-            if self._task.done():  # something that it waited for was cancelled
+        elif self._busy:
+            if self._task is not None and self._task.done():  # something that it waited for was cancelled
                 self.drop()
             elif self._answers and silent >= times.wait_gap:
                 self._since = now
@@ -224,10 +207,10 @@ class Line(asyncio.BufferedProtocol):
                 self._request, self._body, self._body_got = None, bytearray(), 0
                 self._begin(request, body)
             return
-        if not self._got and self._guest is not None and self._task is None:
+        if not self._got and self._guest is not None and not self._busy:
             self._since = self._loop.time()  # a request begins to come
         self._got += nbytes
-        if self._task is None and not self._clogged:
+        if not self._busy and not self._clogged:
             self._next()
         elif self._got == len(self._buffer):
             self._pause()
@@ -329,23 +312,48 @@ class Line(asyncio.BufferedProtocol):
         self._answers = request.get("answer") is True
         self._keeps = self._keeps or operation == "memory"
         self._since = self._loop.time()
-        # A task that writes the answer itself, in the turn in which it is there.
-        self._task = self._loop.create_task(self._work(guest, operation, data, body))
+        self._busy = True
+        if not self._begin_quick(guest, operation, data, body):
+            # A task that writes the answer itself, in the turn in which it is there.
+            work = partial(guest.handler, operation, data, body)
+            self._task = self._loop.create_task(self._work(guest, operation, work))
 
-    async def _work(self, guest: Guest, operation: str, data: dict[str, Any], body: Body) -> None:
-        more: Body = b""
+    def _begin_quick(self, guest: Guest, operation: str, data: dict[str, Any], body: Body) -> bool:
+        if guest.quick is None or not self._answers:
+            return False
+
+        def done(outcome: Done | Exception) -> None:
+            self._give_up = None
+            if callable(outcome):
+                self._task = self._loop.create_task(self._work(guest, operation, outcome))
+            else:
+                self._finish(guest, operation, outcome)
+
         try:
-            found, more = await guest.handler(operation, data, body)
-            frame = _frame(found, more)
-        except DiscomputifyError as error:
-            frame, more = _framed({"error": to_wire(error)}), b""
-        except Exception:  # a handler's bug must not take the node's other parts with it
-            logger.exception("The operation %r of %s failed by a bug of this node.", operation[:40], guest.attempt)
-            bug = OurBug("The computing node failed at this by a bug; its log says where.")
-            frame, more = _framed({"error": to_wire(bug)}), b""
+            self._give_up = guest.quick(operation, data, body, done)
+        except Exception as error:  # told later, like all that is told
+            self._give_up = self._loop.call_soon(done, error).cancel
+        return self._give_up is not None
+
+    def _stop_quick(self) -> None:
+        give_up, self._give_up = self._give_up, None
+        if give_up is not None:
+            give_up()
+
+    async def _work(self, guest: Guest, operation: str, work: Rest) -> None:
+        try:
+            outcome: Answered | Exception = await work()
+        except Exception as error:  # a handler's bug must not take the node's other parts with it
+            outcome = error
+        self._task = None
+        self._finish(guest, operation, outcome)
+
+    def _finish(self, guest: Guest, operation: str, outcome: Answered | Exception) -> None:
+        """Answer, and go on."""
+        frame, more = _answer_to(guest, operation, outcome)
+        self._busy = False
         if self._transport is None or self._transport.is_closing():
             return
-        self._task = None
         self._release()
         if self._answers:
             self._answer(frame, more)
@@ -388,9 +396,23 @@ class Line(asyncio.BufferedProtocol):
         """See asyncio: it has read."""
         self._clogged = False
         self._since = self._loop.time()
-        if self._task is None:
+        if not self._busy:
             self._release()
             self._go_on()
+
+
+def _answer_to(guest: Guest, operation: str, outcome: Answered | Exception) -> tuple[bytes, Body]:
+    """The answer's frame, and what follows it."""
+    try:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return _frame(*outcome), outcome[1]
+    except DiscomputifyError as error:
+        return _framed({"error": to_wire(error)}), b""
+    except Exception:
+        logger.exception("The operation %r of %s failed by a bug of this node.", operation[:40], guest.attempt)
+        bug = OurBug("The computing node failed at this by a bug; its log says where.")
+        return _framed({"error": to_wire(bug)}), b""
 
 
 def _frame(data: dict[str, Any], body: Body) -> bytes:

@@ -16,7 +16,8 @@ from pathlib import Path
 from discomputify_core.edge import clock
 from discomputify_core.errors import OurBug
 from discomputify_core.model.ids import AttemptId
-from discomputify_core.roles.node.agent_line import Guest, Handler, Line, Room, Times
+from discomputify_core.roles.node.agent_line import Guest, Handler, Line, Quick, Times
+from discomputify_core.roles.node.agent_room import Room
 
 #: Connections at a time, of all parts together and of one part.
 MAX_CONNECTIONS = 512
@@ -72,13 +73,13 @@ class AgentServer:
         self._server = server
         self.address = f"tcp:127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
-    def register(self, attempt: AttemptId, handler: Handler) -> dict[str, str]:
+    def register(self, attempt: AttemptId, handler: Handler, quick: Quick | None = None) -> dict[str, str]:
         """Let a part connect; returns what its program needs in its environment."""
         if attempt in self._tokens:
             raise OurBug(f"The attempt {attempt} was registered twice.")
         token = clock.token(16)
         self._tokens[attempt] = token
-        self._guests[token] = Guest(attempt, handler)
+        self._guests[token] = Guest(attempt, handler, quick)
         return {"DISCOMPUTIFY_AGENT": self.address, "DISCOMPUTIFY_TOKEN": token}
 
     def unregister(self, attempt: AttemptId) -> None:

@@ -178,7 +178,7 @@ class PartAttempt:
             self._fetched,
         )
         try:
-            told = tools.agent.register(self.id, agent.handle)
+            told = tools.agent.register(self.id, agent.handle, agent.quick)
             ended = await self._program(workspace, told)
         finally:
             tools.agent.unregister(self.id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 import attrs
@@ -24,6 +24,7 @@ from discomputify_core.errors import (
     TooLate,
     Unreachable,
 )
+from discomputify_core.interfaces.calls import GiveUp
 from discomputify_core.interfaces.memory import SharedMemory
 from discomputify_core.model.job import JobSpec
 from discomputify_core.model.memory import (
@@ -41,12 +42,14 @@ from discomputify_core.model.memory import (
 )
 from discomputify_core.model.message import Start
 from discomputify_core.roles.node import memory_requests as requests
-from discomputify_core.roles.node.agent_line import Body
+from discomputify_core.roles.node.agent_line import Body, Done, OnDone
 from discomputify_core.roles.node.arrays import ArrayGone, Arrays
 from discomputify_core.roles.node.reports import Reports
 
 log = logging.getLogger("discomputify.node")
 
+#: What is asked often, and can be answered without a task: see :meth:`PartMemory.quick`.
+QUICK = ("put", "get", "add", "append", "remove")
 #: Most names of collectives of one attempt.
 MAX_ROUNDS = 1_000_000
 #: How often an entry is read again whose large value was replaced meanwhile.
@@ -88,6 +91,33 @@ class PartMemory:
         self._table = ""
         self._over = False
 
+    def quick(self, data: dict[str, Any], body: Body, told: OnDone) -> GiveUp | None:
+        """Begin to answer a request that sets or reads one entry and waits for nothing; None: it is for :meth:`handle`.
+
+        Raises:
+            BadInput, PluginBroke: as :meth:`handle`.
+        """
+        if data.get("do") not in QUICK or self._over or not self.used:
+            return None
+        command = requests.command(data, bytes(body), self._member.part, self._member.total)
+        given = getattr(command, "value", None)
+        if requests.wait(data) or requests.quiet(data) or (given is not None and given.kind == REF):
+            return None
+        try:
+            return self._plugin.begin(self._member, command, lambda outcome: told(self._came(command, outcome)))
+        except Exception as error:  # as in _do()
+            raise self._broke(error) from error
+
+    def _came(self, command: Command, outcome: Answer | DiscomputifyError) -> Done:
+        """What the program is told of a command that was begun."""
+        self._answered()
+        if isinstance(outcome, DiscomputifyError):
+            self._note(outcome)
+            return outcome
+        if not _refs(outcome):
+            return _plain(outcome, {})
+        return lambda: self._noting(self._told(command, outcome, 0.0))
+
     async def handle(self, data: dict[str, Any], body: Body) -> tuple[dict[str, Any], Body]:
         """Answer one request.
 
@@ -110,17 +140,29 @@ class PartMemory:
         if given is not None and given.kind == REF:
             self._arrays.check(self._scope, given.meta)
         self._begin()
+        return await self._noting(self._handled(command, wait, quiet, given))
+
+    async def _handled(
+        self, command: Command, wait: float, quiet: bool, given: Value | None
+    ) -> tuple[dict[str, Any], Body]:
+        answer = await self._carried_out(command, wait, given)
+        if quiet and isinstance(command, (Get, Meet)):
+            return _plain(Answer(found=answer.found), {})
+        return await self._told(command, answer, wait)
+
+    async def _noting(self, work: Awaitable[tuple[dict[str, Any], Body]]) -> tuple[dict[str, Any], Body]:
         try:
-            answer = await self._carried_out(command, wait, given)
-            if quiet and isinstance(command, (Get, Meet)):
-                return _plain(Answer(found=answer.found), {})
-            return await self._told(command, answer, wait)
-        except RoundForgotten as forgotten:
-            self._start_over(str(forgotten))
+            return await work
+        except DiscomputifyError as error:
+            self._note(error)
             raise
-        except (MemoryLost, Unreachable) as error:
+
+    def _note(self, error: DiscomputifyError) -> None:
+        """What an answer means for the attempt."""
+        if isinstance(error, RoundForgotten):
+            self._start_over(str(error))
+        elif isinstance(error, (MemoryLost, Unreachable)):
             self.lost = self.lost or str(error)
-            raise
 
     def ended(self) -> None:
         """The attempt is over."""
@@ -192,14 +234,17 @@ class PartMemory:
             self._answered()
             raise
         except Exception as error:  # whatever a plugin raises is the plugin's fault
-            log.exception("the shared memory failed on a command of attempt %s", self._member.attempt)
-            raise PluginBroke(
-                f"The shared memory '{self._plugin.name}' raised {type(error).__name__}; the log of the computing "
-                "node says more.",
-                plugin=self._plugin.name,
-            ) from error
+            raise self._broke(error) from error
         self._answered()
         return answer
+
+    def _broke(self, error: Exception) -> PluginBroke:
+        log.error("the shared memory failed on a command of attempt %s", self._member.attempt, exc_info=error)
+        return PluginBroke(
+            f"The shared memory '{self._plugin.name}' raised {type(error).__name__}; the log of the computing node "
+            "says more.",
+            plugin=self._plugin.name,
+        )
 
     # --- large values -------------------------------------------------------------------------------
 

@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from discomputify_core.errors import BadInput, BlobDamaged, BlobMissing, NoSharedMemory
+from discomputify_core.interfaces.calls import GiveUp
 from discomputify_core.interfaces.files import FileStore
 from discomputify_core.model.files import Entry, Manifest
 from discomputify_core.model.job import JobSpec
-from discomputify_core.roles.node.agent_line import Body
+from discomputify_core.roles.node.agent_line import Body, OnDone
 from discomputify_core.roles.node.cache import BlobCache
 from discomputify_core.roles.node.memory import PartMemory
 from discomputify_core.roles.node.workspace import TRIES, Workspace
@@ -95,6 +96,12 @@ class PartAgent:
             await self._checkpoint()
             return {}, b""
         raise BadInput(f"A part cannot ask its node for {operation[:40]!r}.")
+
+    def quick(self, operation: str, data: dict[str, Any], body: Body, told: OnDone) -> GiveUp | None:
+        """See :data:`~discomputify_core.roles.node.agent_line.Quick`."""
+        if operation != "memory" or self._memory is None:
+            return None
+        return self._memory.quick(data, body, told)
 
     def _progress(self, fraction: object, note: object) -> None:
         if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not isinstance(note, str):
