@@ -619,7 +619,7 @@ def test_messages_that_are_none(cluster: Cluster) -> None:
         async with Peers(cluster) as peers:
             for link, role in ((peers.master, "master_node"), (peers.files, "ftp_node")):
                 channel = await dialled(peers, link, role)
-                ids = link._ids
+                ids = link.ids
                 for data in ({"ok": 1}, {"error": 7}, None, 3):
                     await channel.send(Message(ANSWER, data, b"x" * 1000, ids.take()))
                     await channel.send(Message(ANSWER, data))

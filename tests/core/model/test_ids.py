@@ -11,6 +11,7 @@ from discomputify_core.model.ids import (
     check_node_name,
     check_parts,
     check_process_id,
+    job_of,
     reserved_on_windows,
 )
 
@@ -101,3 +102,8 @@ def test_attempt_ids_differ_wherever_something_differs() -> None:
         for key in ("k", "l")
     }
     assert len(made) == 16
+
+
+@pytest.mark.parametrize("name", ["a", "a.1", "1.2.3.4", "_x.y-z"])
+def test_an_attempt_tells_its_job(name: str) -> None:
+    assert job_of(attempt_id(check_process_id(name), 12, 3, "key")) == name

@@ -5,8 +5,6 @@ A job may have ten million parts; only those that are running or had trouble cos
 
 from __future__ import annotations
 
-import sys
-from array import array
 from bisect import bisect
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -14,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from discomputify_core.cluster.column import Column
 from discomputify_core.cluster.lifecycle import Cause, next_part_state
 from discomputify_core.model.ids import NodeName
 from discomputify_core.model.job import PartCounts, PartState
@@ -173,24 +172,6 @@ def _swap(old: int, new: int) -> bytes:
     return bytes(table)
 
 
-def _bytes_of(column: array[int]) -> bytes:
-    """Whole numbers, the low byte first, on whatever machine."""
-    return _little_endian(column).tobytes()
-
-
-def _column(data: bytes, kind: str = "I") -> array[int]:
-    column = array(kind)
-    column.frombytes(data)
-    return _little_endian(column)
-
-
-def _little_endian(column: array[int]) -> array[int]:
-    if sys.byteorder == "big":
-        column = column[:]
-        column.byteswap()
-    return column
-
-
 class Outputs:
     """Which attempt's manifest counts for each done part, in the order of commits.
 
@@ -202,11 +183,11 @@ class Outputs:
     def __init__(self) -> None:
         self._algorithm = ""
         self._width = 0
-        self._parts = array("I")
-        self._numbers = array("I")
-        self._nodes = array("I")
+        self._parts = Column()
+        self._numbers = Column()
+        self._nodes = Column()
         #: Bytes of each.
-        self._sizes = array("Q")
+        self._sizes = Column()
         self._digests = bytearray()
         self._names: list[NodeName] = []
         self._index: dict[NodeName, int] = {}
@@ -220,10 +201,10 @@ class Outputs:
 
     def save(self) -> list[Any]:
         """All of it as plain data; see :meth:`load`."""
-        columns = [_bytes_of(column) for column in (self._parts, self._numbers, self._nodes)]
+        columns = [column.save() for column in (self._parts, self._numbers, self._nodes)]
         by_node = [[name, count] for name, count in self.by_node.items()]
         origins = [list(self._starts), list(self.by_origin)]
-        digests, sizes = bytes(self._digests), _bytes_of(self._sizes)
+        digests, sizes = bytes(self._digests), self._sizes.save("Q")
         return [
             self._algorithm,
             self._width,
@@ -241,8 +222,12 @@ class Outputs:
         """What :meth:`save` made *plain* of."""
         outputs = cls()
         outputs._algorithm, outputs._width, parts, numbers, nodes, digests, names, by_node, outputs.count = plain[:9]
-        outputs._sizes, outputs._starts, outputs.by_origin = _column(plain[9], "Q"), list(plain[10]), list(plain[11])
-        outputs._parts, outputs._numbers, outputs._nodes = _column(parts), _column(numbers), _column(nodes)
+        outputs._sizes, outputs._starts, outputs.by_origin = (
+            Column.load(plain[9], "Q"),
+            list(plain[10]),
+            list(plain[11]),
+        )
+        outputs._parts, outputs._numbers, outputs._nodes = map(Column.load, (parts, numbers, nodes))
         outputs._digests, outputs._names = bytearray(digests), list(names)
         outputs._index = {name: at for at, name in enumerate(names)}
         outputs.by_node = dict(by_node)
@@ -253,6 +238,12 @@ class Outputs:
     def __len__(self) -> int:
         """How many positions there are, gaps included."""
         return len(self._parts)
+
+    def trim(self) -> None:
+        """Give room back that was kept for more: nothing is to come for now."""
+        for column in (self._parts, self._numbers, self._nodes, self._sizes):
+            column.trim()
+        self._digests = self._digests[:]
 
     def begin_origin(self) -> None:
         """What is committed from now on is of another origin."""

@@ -7,7 +7,7 @@ down, and nothing that is written down may depend on it.
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 
 import attrs
@@ -24,6 +24,8 @@ from discomputify_core.model.view import fits
 
 #: Reports of failed attempts that keep their stderr; older ones keep the rest.
 STDERR_KEPT = 200
+#: Of how many of its newest attempts that did not end well a job tells whoever asks for its status.
+RECENT_KEPT = 20
 #: Different requirements of jobs for which a node remembers what it lacks.
 LACKS_KEPT = 1000
 #: States of nodes whose parts count as running.
@@ -232,8 +234,9 @@ class Job:
     timed: int = 0
     #: Attempts of parts that did not end well, oldest first, by part.
     reports: dict[int, list[AttemptReport]] = attrs.field(factory=dict)
-    recent: deque[AttemptReport] = attrs.field(factory=lambda: deque(maxlen=20))
-    stderr_kept: deque[tuple[int, int]] = attrs.field(factory=deque)
+    #: The newest of them; and of which parts and attempts standard error is kept. Lists, since most jobs have none.
+    recent: list[AttemptReport] = attrs.field(factory=list)
+    stderr_kept: list[tuple[int, int]] = attrs.field(factory=list)
     #: Parts that failed on a node by themselves.
     failed_on: dict[NodeName, set[int]] = attrs.field(factory=dict)
     #: Of those, how many are done elsewhere.
@@ -308,6 +311,9 @@ class Job:
         self.on_nodes[attempt.node] -= 1
         if not self.on_nodes[attempt.node]:
             del self.on_nodes[attempt.node]
+        if not self.live:  # what was taken out leaves its room behind, in each job that has ended
+            for emptied in (self.live, self.on_part, self.on_nodes):
+                emptied.clear()
 
     def take_tree(self, tree: str, size: int, files: int, part_bytes: int) -> None:
         """Its program is another tree from now on."""
@@ -324,11 +330,12 @@ class Job:
         self.reports.setdefault(report.part, []).append(report)
         if recent:
             self.recent.append(report)
+            del self.recent[:-RECENT_KEPT]
         if not report.stderr_tail:
             return
         self.stderr_kept.append((report.part, report.number))
         if len(self.stderr_kept) > STDERR_KEPT:
-            part, number = self.stderr_kept.popleft()
+            part, number = self.stderr_kept.pop(0)
             kept = self.reports.get(part, [])
             kept[:] = (attrs.evolve(each, stderr_tail="") if each.number == number else each for each in kept)
 

@@ -107,6 +107,7 @@ class Turn:
             if not any(attempt.process_id == job.id for attempt in self.state.nodes[name].attempts.values()):
                 self.commands.append(DropJob(name, job.id))
         job.pending.clear()
+        job.outputs.trim()
         if job.dependants:
             self.settled.append(job)
 

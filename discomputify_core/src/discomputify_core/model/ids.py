@@ -12,7 +12,7 @@ ProcessId = NewType("ProcessId", str)
 
 AttemptId = NewType("AttemptId", str)
 """One try to run one part: ``PROCESS_ID.PART.ATTEMPT.KEY``, KEY being the job's own random key.
-Opaque: nobody takes it apart."""
+Opaque: nobody but :func:`job_of` takes it apart."""
 
 NodeName = NewType("NodeName", str)
 
@@ -80,3 +80,8 @@ def check_node_name(text: str) -> NodeName:
 def attempt_id(process_id: str, part: int, number: int, key: str) -> AttemptId:
     """The id of the *number*-th attempt (from 1) of *part* of the job with random *key*."""
     return AttemptId(f"{process_id}.{part}.{number}.{key}")
+
+
+def job_of(attempt: str) -> ProcessId:
+    """The job that :func:`attempt_id` made *attempt* for."""
+    return ProcessId(attempt.rsplit(".", 3)[0])

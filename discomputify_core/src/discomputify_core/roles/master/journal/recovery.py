@@ -16,6 +16,7 @@ from discomputify_core.cluster.machine import Cluster
 from discomputify_core.cluster.state import State
 from discomputify_core.errors import OurBug
 from discomputify_core.model import events as ev
+from discomputify_core.model.ids import job_of
 from discomputify_core.model.records import Record, decode
 from discomputify_core.plugins.fifo import Fifo
 from discomputify_core.roles.master.journal import loading, reading, salvage
@@ -157,7 +158,7 @@ def jobs_of(record: Record) -> tuple[str, ...]:
     for event in record.events:
         spec = getattr(event, "spec", None) or getattr(event, "scope", None) or event
         attempt = getattr(event, "attempt", "") or getattr(getattr(event, "outcome", None), "attempt", "")
-        process_id = getattr(spec, "process_id", "") or str(attempt).rsplit(".", 3)[0]
+        process_id = getattr(spec, "process_id", "") or job_of(attempt)
         if process_id:
             found[process_id] = None
     return tuple(found)
