@@ -34,3 +34,11 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
     made = Commands(tmp_path / "machine")
     yield made
     made.close()
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    """A folder in which parts and tests leave each other signs (held.py)."""
+    folder = tmp_path / "there"
+    folder.mkdir()
+    return folder

@@ -6,48 +6,22 @@ import signal
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
-from .cluster_kit import NODES, STORE, program, until
+from .cluster_kit import NODES, STORE, until
 from .conftest import MakeCluster
-
-#: Says that it is there, waits until it may go on, and writes which attempt of which part it is.
-HELD = """
-import os, time
-there = os.environ["THERE"]
-me = os.environ["DISCOMPUTIFY_PART"]
-attempt = os.environ["DISCOMPUTIFY_ATTEMPT"]
-with open(os.path.join(there, f"part-{me}-{attempt}"), "w") as file:
-    file.write(str(os.getpid()))
-deadline = time.monotonic() + 60
-while not os.path.exists(os.path.join(there, "go")) and time.monotonic() < deadline:
-    time.sleep(0.02)
-with open(os.path.join(os.environ["DISCOMPUTIFY_OUTPUT_PATH"], "done"), "w") as file:
-    file.write(f"{me}.{attempt}")
-"""
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Path:
-    """A folder in which parts and tests leave each other signs."""
-    folder = tmp_path / "there"
-    folder.mkdir()
-    return folder
+from .held import attempts, go_on, hold
 
 
 def test_a_killed_nodes_parts_run_elsewhere_and_each_counts_once(
     make_cluster: MakeCluster, tmp_path: Path, there: Path
 ) -> None:
     cluster = make_cluster().start()
-    folder = program(tmp_path / "held", HELD)
-    submit = cluster.spawn("submit", folder, "-n", 12, "--process-id", "kill", "--env", f"THERE={there}", "--json")
-    until(lambda: len(list(there.glob("part-*"))) == 6)
+    submit = hold(cluster, there, 12, "kill", begun=6)
     victim = NODES[1]
     cluster.roles[victim].kill()
     until(lambda: cluster.node_states()[victim]["state"] == "lost")
     # What ran on the dead node runs nowhere any more.
     until(lambda: len(cluster.parts()) == 4, what="the dead node's parts have ended")
-    (there / "go").touch()
+    go_on(there)
     ended = submit.wait()
     assert ended.code == 0, ended.err
     status = ended.json
@@ -73,13 +47,11 @@ def test_a_node_restarted_at_once_replaces_its_dead_predecessor(
     make_cluster: MakeCluster, tmp_path: Path, there: Path
 ) -> None:
     cluster = make_cluster(NODES[0]).start()
-    folder = program(tmp_path / "held", HELD)
-    submit = cluster.spawn("submit", folder, "-n", 2, "--process-id", "back", "--env", f"THERE={there}", "--json")
-    until(lambda: len(list(there.glob("part-*-1"))) == 2)
+    submit = hold(cluster, there, 2, "back")
     cluster.roles[NODES[0]].kill()
     cluster.start_node(NODES[0])
-    until(lambda: len(list(there.glob("part-*-2"))) == 2)
-    (there / "go").touch()
+    until(lambda: {"1-2", "2-2"} <= set(attempts(there)))
+    go_on(there)
     ended = submit.wait()
     assert ended.code == 0, ended.err
     assert [report["end"] for report in ended.json["failures"]] == ["lost", "lost"]
@@ -103,25 +75,20 @@ def test_a_second_live_node_of_one_name_is_refused(make_cluster: MakeCluster) ->
 
 def test_a_planned_stop_costs_no_part_an_attempt(make_cluster: MakeCluster, tmp_path: Path, there: Path) -> None:
     cluster = make_cluster(NODES[0], NODES[1]).start()
-    folder = program(tmp_path / "held", HELD)
-    submit = cluster.spawn("submit", folder, "-n", 4, "--process-id", "plan", "--env", f"THERE={there}", "--json")
-    until(lambda: len(list(there.glob("part-*"))) == 4)
+    submit = hold(cluster, there, 4, "plan")
     assert cluster.roles[NODES[0]].stop().code == 0
     assert cluster.node_states()[NODES[0]]["state"] == "left"
-    (there / "go").touch()
+    go_on(there)
     ended = submit.wait()
     assert ended.code == 0, ended.err
     assert ended.json["failures"] == []
     assert ended.json["nodes"] == {NODES[1]: 4}
-    attempts = Counter(path.name.rpartition("-")[2] for path in there.glob("part-*"))
-    assert attempts == {"1": 4, "2": 2}
+    assert Counter(each.rpartition("-")[2] for each in attempts(there)) == {"1": 4, "2": 2}
 
 
 def test_ctrl_c_ends_every_role_and_its_parts(make_cluster: MakeCluster, tmp_path: Path, there: Path) -> None:
     cluster = make_cluster(NODES[0]).start()
-    folder = program(tmp_path / "held", HELD)
-    cluster.submit(folder, "-n", 2, "--process-id", "end", "--env", f"THERE={there}", "--detach").ok()
-    until(lambda: len(list(there.glob("part-*"))) == 2)
+    hold(cluster, there, 2, "end", "--detach")
     for process in reversed(cluster.roles.values()):
         process.signal(signal.SIGINT)
         ended = process.wait()
@@ -133,11 +100,9 @@ def test_outputs_wait_for_a_store_that_is_away_and_why_says_so(
     make_cluster: MakeCluster, tmp_path: Path, there: Path
 ) -> None:
     cluster = make_cluster(NODES[0]).start()
-    folder = program(tmp_path / "held", HELD)
-    submit = cluster.spawn("submit", folder, "-n", 1, "--process-id", "away", "--env", f"THERE={there}", "--json")
-    until(lambda: list(there.glob("part-*")))
+    submit = hold(cluster, there, 1, "away")
     cluster.roles["ftp_node"].kill()
-    (there / "go").touch()
+    go_on(there)
     waits = f"its program has ended; its outputs wait for the store at {STORE}:"
     assert waits in cluster.why("away.1", waits)
     assert waits in cluster.status("away")["reason"]

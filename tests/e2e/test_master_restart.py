@@ -6,65 +6,33 @@ from pathlib import Path
 
 import pytest
 
-from .cluster_kit import Cluster, program, until
+from .cluster_kit import program, until
 from .conftest import MakeCluster
+from .held import HELD, attempts, go_on, hold, outputs
 
 #: Whole clusters that die and come back, on a machine that may be busy.
 pytestmark = pytest.mark.timeout(300)
-
-#: Says which attempt of which part it is, waits until it may go on, and leaves the same as its output.
-HELD = """
-import os, time
-there, me, attempt = (os.environ[name] for name in ("THERE", "DISCOMPUTIFY_PART", "DISCOMPUTIFY_ATTEMPT"))
-open(os.path.join(there, f"part-{me}-{attempt}-{os.getpid()}"), "w").close()
-print("part", me, "began", flush=True)
-end = time.monotonic() + 100
-while not os.path.exists(os.path.join(there, "go")) and time.monotonic() < end:
-    time.sleep(0.02)
-print("part", me, "ended", flush=True)
-with open("OUTPUT_PATH/done", "w") as file:
-    file.write(f"{me}.{attempt}")
-"""
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Path:
-    folder = tmp_path / "there"
-    folder.mkdir()
-    return folder
-
-
-def begun(there: Path) -> list[str]:
-    return sorted(path.name.rpartition("-")[0] for path in there.glob("part-*"))
-
-
-def outputs(cluster: Cluster, name: str, parts: int) -> list[str]:
-    home = cluster.here / name
-    return [(home / f"{name}_{part}_{parts}" / "done").read_text(encoding="utf-8") for part in range(1, parts + 1)]
 
 
 def test_running_parts_are_taken_over_and_commands_go_on(
     make_cluster: MakeCluster, tmp_path: Path, there: Path
 ) -> None:
     cluster = make_cluster().start()
-    folder = program(tmp_path / "held", HELD)
-    how = ("-n", 10, "--process-id", "held", "--env", f"THERE={there}", "--json")
-    submit = cluster.spawn("submit", folder, *how)
-    until(lambda: len(begun(there)) == 6)
+    submit = hold(cluster, there, 10, "held", begun=6)
     wait = cluster.spawn("wait", "held", "--json")
     logs = cluster.spawn("logs", "held", "-f")
     logs.line("part 1 began")
-    running = begun(there)
+    running = attempts(there)
     cluster.roles["master_node"].kill()
     cluster.start_again("master_node")
     until(lambda: {node["state"] for node in cluster.node_states().values()} == {"live"})
     assert cluster.status("held")["parts"]["running"] == 6
-    assert begun(there) == running
-    (there / "go").touch()
+    assert attempts(there) == running
+    go_on(there)
     ran = submit.wait().ok()
     assert ran.json["failures"] == []
     assert outputs(cluster, "held", 10) == [f"{part}.1" for part in range(1, 11)]
-    assert len(begun(there)) == 10
+    assert len(attempts(there)) == 10
     assert wait.wait().ok().json["parts"]["done"] == 10
     assert "part 1 ended" in logs.wait().ok().out
     cluster.close()
@@ -73,17 +41,15 @@ def test_running_parts_are_taken_over_and_commands_go_on(
 
 def test_parts_that_end_while_the_master_is_away_count(make_cluster: MakeCluster, tmp_path: Path, there: Path) -> None:
     cluster = make_cluster().start()
-    folder = program(tmp_path / "held", HELD)
-    submit = cluster.spawn("submit", folder, "-n", 6, "--process-id", "away", "--env", f"THERE={there}", "--json")
-    until(lambda: len(begun(there)) == 6)
+    submit = hold(cluster, there, 6, "away")
     until(lambda: cluster.status("away")["parts"]["running"] == 6)
     cluster.roles["master_node"].kill()
-    (there / "go").touch()
+    go_on(there)
     until(lambda: not cluster.parts(), what="all parts have ended")
     cluster.start_again("master_node")
     assert submit.wait().ok().json["failures"] == []
     assert outputs(cluster, "away", 6) == [f"{part}.1" for part in range(1, 7)]
-    assert len(begun(there)) == 6
+    assert len(attempts(there)) == 6
 
 
 def test_what_was_acknowledged_is_there_after_a_kill_at_once(make_cluster: MakeCluster, tmp_path: Path) -> None:
@@ -121,12 +87,12 @@ pathlib.Path("OUTPUT_PATH/n").write_text(str(len(found)))
 """
     second = program(tmp_path / "second", reads)
     waiting = cluster.spawn("submit", second, "-n", 1, "--process-id", "second", "--inputs-from", "first", "--json")
-    until(lambda: len(begun(there)) == 4)
+    until(lambda: len(attempts(there)) == 4)
     until(lambda: cluster.cli("status", "second").code == 0)
     cluster.roles["master_node"].kill()
     cluster.start_again("master_node")
     until(lambda: {node["state"] for node in cluster.node_states().values()} == {"live"})
-    (there / "go").touch()
+    go_on(there)
     assert waiting.wait().ok().json["state"] == "done"
     assert (cluster.here / "second" / "second_1_1" / "n").read_text(encoding="utf-8") == "4"
     assert cluster.status("first")["failures"] == []

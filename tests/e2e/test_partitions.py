@@ -8,11 +8,12 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from .cluster_kit import Cluster, Process, program, until
+from .cluster_kit import program, until
+from .held import attempts, go_on, hold, outputs
+from .hosts import Hosts
 from .network_kit import Host, network
 
 #: Whole clusters that die and come back, on a machine that may be busy.
@@ -20,38 +21,6 @@ pytestmark = pytest.mark.timeout(300)
 
 #: Short, so that what happens after a lease can be waited for.
 LEASE, BEAT = 6.0, 0.5
-#: Says that it is there, waits until it may go on, and writes which attempt of which part it is.
-HELD = """
-import os, time
-there, me, attempt = (os.environ[name] for name in ("THERE", "DISCOMPUTIFY_PART", "DISCOMPUTIFY_ATTEMPT"))
-open(os.path.join(there, f"part-{me}-{attempt}"), "w").close()
-deadline = time.monotonic() + 100
-while not os.path.exists(os.path.join(there, "go")) and time.monotonic() < deadline:
-    time.sleep(0.02)
-with open("OUTPUT_PATH/done", "w") as file:
-    file.write(f"{me}.{attempt}")
-"""
-
-
-class Hosts(Cluster):
-    """A master with the store on the first host, a computing node on each other one, commands on the first."""
-
-    def __init__(self, folder: Path, hosts: list[Host], **conf: Any) -> None:
-        first, *others = hosts
-        services = ("FTP", "QUERY", "MASTER", "SHARED_MEM")
-        where: dict[str, Any] = {f"{service}_NODE": first.address for service in services}
-        where.update({f"{service}_PORT": 21111 + number for number, service in enumerate(services)})
-        super().__init__(folder, tuple(host.address for host in others), LEASE=LEASE, BEAT=BEAT, **{**where, **conf})
-        self.hosts = {host.address: host for host in hosts}
-        self.first = first
-        self.on_host[self.write_conf("client")] = first.prefix
-
-    def write_conf(self, name: str, **keys: Any) -> Path:
-        """As in any cluster; what uses this conf runs on its host."""
-        path = super().write_conf(name, **keys)
-        if hasattr(self, "hosts"):
-            self.on_host[path] = self.hosts.get(name, self.first).prefix
-        return path
 
 
 @pytest.fixture
@@ -62,7 +31,7 @@ def hosts() -> Iterator[list[Host]]:
 
 @pytest.fixture
 def cluster(tmp_path: Path, hosts: list[Host]) -> Iterator[Hosts]:
-    made = Hosts(tmp_path / "hosts", hosts)
+    made = Hosts(tmp_path / "hosts", hosts, LEASE=LEASE, BEAT=BEAT)
     try:
         made.start()
         yield made
@@ -70,34 +39,13 @@ def cluster(tmp_path: Path, hosts: list[Host]) -> Iterator[Hosts]:
         made.close()
 
 
-@pytest.fixture
-def there(tmp_path: Path) -> Path:
-    folder = tmp_path / "there"
-    folder.mkdir()
-    return folder
-
-
-def hold(cluster: Hosts, tmp_path: Path, there: Path, parts: int, name: str) -> Process:
-    """A job whose parts have all begun, and wait."""
-    folder = program(tmp_path / name, HELD)
-    how = ("-n", parts, "--process-id", name, "--env", f"THERE={there}", "--json")
-    submit = cluster.spawn("submit", folder, *how)
-    until(lambda: len(list(there.glob("part-*-1"))) == parts)
-    return submit
-
-
-def outputs(cluster: Hosts, name: str, parts: int) -> list[str]:
-    home = cluster.here / name
-    return [(home / f"{name}_{part}_{parts}" / "done").read_text(encoding="utf-8") for part in range(1, parts + 1)]
-
-
 def test_a_cut_shorter_than_the_lease_costs_nothing(cluster: Hosts, tmp_path: Path, there: Path) -> None:
-    submit = hold(cluster, tmp_path, there, 4, "short")
+    submit = hold(cluster, there, 4, "short")
     victim = cluster.hosts[cluster.nodes[0]]
     victim.link(False)
     time.sleep(LEASE / 2)  # what is tested is that nothing happens meanwhile
     victim.link(True)
-    (there / "go").touch()
+    go_on(there)
     ran = submit.wait().ok()
     assert ran.json["failures"] == []
     assert outputs(cluster, "short", 4) == [f"{part}.1" for part in range(1, 5)]
@@ -108,7 +56,7 @@ def test_a_node_that_is_cut_off_is_given_up_and_its_parts_run_elsewhere(
     cluster: Hosts, tmp_path: Path, there: Path, one_way: bool
 ) -> None:
     name = f"cut-{one_way}"
-    submit = hold(cluster, tmp_path, there, 4, name)
+    submit = hold(cluster, there, 4, name)
     victim = cluster.hosts[cluster.nodes[0]]
     if one_way:
         victim.lose_all_to(cluster.first)
@@ -117,8 +65,8 @@ def test_a_node_that_is_cut_off_is_given_up_and_its_parts_run_elsewhere(
     began = time.monotonic()
     until(lambda: cluster.node_states()[victim.address]["state"] == "lost", LEASE + 40)
     assert time.monotonic() - began >= LEASE - 2 * BEAT
-    (there / "go").touch()
-    until(lambda: len(list(there.glob("part-*-2"))) == 2, 60)
+    go_on(there)
+    until(lambda: sum(each.endswith("-2") for each in attempts(there)) == 2, 60)
     ran = submit.wait().ok()
     assert {report["node"] for report in ran.json["failures"]} == {victim.address}
     done = outputs(cluster, name, 4)
@@ -180,7 +128,7 @@ def test_nodes_need_no_open_port(tmp_path: Path) -> None:
     with network(3) as hosts:
         for host in hosts[1:]:
             host.take_no_connections()
-        cluster = Hosts(tmp_path / "hosts", hosts)
+        cluster = Hosts(tmp_path / "hosts", hosts, LEASE=LEASE, BEAT=BEAT)
         try:
             cluster.start()
             main = "import sys; open('OUTPUT_PATH/n', 'w').write(sys.argv[1]); print('said')"
