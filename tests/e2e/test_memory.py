@@ -224,8 +224,9 @@ def test_parts_run_again_together_when_the_shared_memory_is_killed(cluster: Clus
     until(lambda: not cluster.parts(attempt=1), what="parts that wait for what is lost have ended")
     cluster.start_memory()
     status = done(submit.wait(), 4)
-    assert {report["end"] for report in status["failures"]} == {"lost"}
-    assert "shared-memory service" in status["failures"][0]["reason"]
+    # Whoever notices first says so: the master, of the whole job, or the nodes, of each part.
+    assert {report["end"] for report in status["failures"]} <= {"lost"}
+    assert "shared-memory service" in " ".join([*status["warnings"], *(each["reason"] for each in status["failures"])])
     for part in range(1, 5):
         total, attempt = (cluster.here / "meets" / f"meets_{part}_4" / "total").read_text().split()
         assert (int(total), int(attempt) > 1) == (10, True)
