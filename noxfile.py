@@ -22,7 +22,7 @@ DISTRIBUTIONS = [
     "discomputify_legacy",
     "discomputify_testkit",
 ]
-BENCHMARKS = ["parts_and_staging", "recovery", "shared_memory"]
+BENCHMARKS = ["latency", "parts_and_staging", "recovery", "shared_memory"]
 EXAMPLES = ["heat", "kmeans", "mandelbrot", "mapreduce", "stdlib_census"]
 
 nox.needs_version = ">=2025.10.14"

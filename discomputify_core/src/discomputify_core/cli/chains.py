@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from discomputify_core.cli.shown import counts_line
-from discomputify_core.cluster.report import DEPENDANTS
 from discomputify_core.errors import NoSuchJob
 from discomputify_core.model.ids import ProcessId
-from discomputify_core.model.job import JobStatus
+from discomputify_core.model.job import DEPENDANTS, JobStatus
 
 #: Most jobs shown of what one follows, and of what follows it.
 SHOWN = 24

@@ -10,7 +10,6 @@ import attrs
 
 from discomputify_core import __version__
 from discomputify_core.client.client import NEEDED, Client
-from discomputify_core.cluster.why import size
 from discomputify_core.edge.connect import Connection, hello, master_address, memory_address, store_addresses
 from discomputify_core.edge.deadline import within
 from discomputify_core.edge.names import this_machine
@@ -19,6 +18,7 @@ from discomputify_core.edge.places import default_folder, disk
 from discomputify_core.errors import BadConf, DiscomputifyError, KeysDiffer, PluginMissing, Unreachable, VersionsDiffer
 from discomputify_core.model.ids import ProcessId
 from discomputify_core.model.memory import Scope
+from discomputify_core.model.sizes import size
 
 #: Seconds that a shared memory has to answer.
 MEMORY_ANSWER = 5.0

@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 
 from discomputify_core.client.deaths import died, facts, when
-from discomputify_core.cluster.why import memory_size, size
 from discomputify_core.model.job import AttemptReport, JobStatus, PartCounts
 from discomputify_core.model.node import NodeStatus
+from discomputify_core.model.sizes import memory_size, size
 
 __all__ = [
     "counted",

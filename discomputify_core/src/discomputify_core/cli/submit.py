@@ -19,7 +19,6 @@ from discomputify_core.cli.watching import Wishes, on_cluster, run, until_termin
 from discomputify_core.client import requirements
 from discomputify_core.client.client import NEEDED, Client
 from discomputify_core.client.results import Submitted
-from discomputify_core.cluster.requirements import lacking
 from discomputify_core.edge import clock
 from discomputify_core.edge.machine import usable_cpus
 from discomputify_core.edge.opening import Loaded
@@ -30,8 +29,6 @@ from discomputify_core.model.ids import ProcessId, check_parts, check_process_id
 from discomputify_core.model.inputs import check_inputs
 from discomputify_core.model.job import Request
 from discomputify_core.model.node import NodeStatus
-from discomputify_core.roles.local import NEEDED as LOCAL_NEEDED
-from discomputify_core.roles.local import LocalCluster
 
 RETRIES = "Further attempts of a part that fails by itself (default 2)."
 LOST_RETRIES = "Further attempts of a part whose node was lost (default 5)."
@@ -142,7 +139,7 @@ def submit(
     }
     wishes = Wishes(pid, out, detach, as_json)
     options = Options(folder, parts, more, wishes, Request(cpus, memory, dict(need)), together)
-    loaded = common.open_conf(NEEDED if local is None else LOCAL_NEEDED)
+    loaded = common.open_conf(_needed(local))
     check_inputs(inputs, loaded.conf.input_path if loaded else "INPUT_PATH")
     if loaded is not None and local is None:
         return on_cluster(loaded, pid, lambda client: _work(client, options, only_plan))
@@ -156,6 +153,15 @@ def submit(
     if not only_plan:
         _check_room(local or usable_cpus(), options)
     return _on_this_machine(loaded, local, attrs.evolve(options, wishes=attrs.evolve(wishes, embedded=True)), only_plan)
+
+
+def _needed(local: int | None) -> tuple[str, ...]:
+    """Kinds of plugins that are used."""
+    if local is None:
+        return NEEDED
+    from discomputify_core.roles.local import NEEDED as ALL  # costs time to import; clients of a cluster need no role
+
+    return ALL
 
 
 def _flat(given: tuple[tuple[ProcessId, ...], ...]) -> tuple[ProcessId, ...]:
@@ -179,6 +185,8 @@ def _check_room(slots: int, options: Options) -> None:
 
 
 def _on_this_machine(loaded: Loaded | None, slots: int | None, options: Options, only_plan: bool) -> int:
+    from discomputify_core.roles.local import LocalCluster  # costs time to import; clients of a cluster need no role
+
     async def work() -> int:
         async with LocalCluster(slots, loaded.conf if loaded else None) as cluster, Client(cluster) as client:
             return await _work(client, options, only_plan)
@@ -225,6 +233,12 @@ def _check_packages(node: NodeStatus, options: Options, scan: Scan) -> None:
     if node.facts is None:
         return
     wanted = requirements.required(options.more["require"], requirements.read(options.folder, scan.manifest))
+    if not wanted:
+        return
+    from discomputify_core.cluster.requirements import (
+        lacking,
+    )  # costs time to import, and few programs require anything
+
     lacks = lacking(node.facts, wanted)
     if lacks:
         said = "; ".join(f"{lack.text}: there is {lack.has}" for lack in lacks)

@@ -11,9 +11,9 @@ from typing import Any
 
 import attrs
 
-from discomputify_core.cluster.why import memory_size
 from discomputify_core.errors import JobFailed
 from discomputify_core.model.job import AttemptReport, End, JobStatus
+from discomputify_core.model.sizes import memory_size
 
 #: Ends that need no report: what runs, and what ended well.
 _WELL = ("", "placed", "running", End.DONE.value)

@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from discomputify_core.cluster import requirements
 from discomputify_core.errors import BadInput
 from discomputify_core.model.files import Manifest
 from discomputify_core.model.inputs import requirements_in
@@ -33,6 +32,10 @@ def read(folder: Path, manifest: Manifest) -> str:
 
 def plain_lines(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The plain requirements in a requirements.txt, and the lines that are none."""
+    if not text:
+        return (), ()
+    from discomputify_core.cluster import requirements  # costs time to import, and few programs require anything
+
     found: list[str] = []
     others: list[str] = []
     for raw in re.sub(r"\\\r?\n", " ", text).splitlines():
@@ -52,6 +55,10 @@ def required(given: Sequence[str], text: str) -> tuple[str, ...]:
     Raises:
         BadInput: one of those given is no requirement.
     """
+    if not given and not text:
+        return ()
+    from discomputify_core.cluster import requirements  # costs time to import, and few programs require anything
+
     shown = tuple(requirements.parse(each).text for each in given)
     together = tuple(dict.fromkeys((*shown, *plain_lines(text)[0])))
     requirements.check(together)
@@ -65,6 +72,10 @@ def required_again(before: Sequence[str], packages: Sequence[str], text: str) ->
         before: what they had to have for that one.
         text: the new requirements.txt.
     """
+    if not before:
+        return required((), text)
+    from discomputify_core.cluster import requirements  # costs time to import, and few programs require anything
+
     given = [each for each in before if requirements.parse(each).name not in packages]
     return required(given, text)
 

@@ -106,7 +106,8 @@ class Submitting(Uploading):
         _check_limits(retries=retries, lost_retries=lost_retries, time_limit=time_limit, deadline=deadline)
         requirements.required(require, "")
         check_inputs(inputs, self._connection.conf.input_path)
-        matcher(tuple(collect), "--collect")
+        if collect:
+            matcher(tuple(collect), "--collect")
         inputs_of, any_of = ids_of(inputs_from, "inputs_from"), ids_of(after_any, "after_any")
         done_of = tuple(dict.fromkeys((*ids_of(after, "after"), *inputs_of)))
         scan = await self.scan(folder)

@@ -7,12 +7,9 @@ from itertools import islice
 from discomputify_core.cluster.state import Job, Node, State
 from discomputify_core.cluster.why import node_sentence, why_job
 from discomputify_core.errors import BadInput
-from discomputify_core.model.job import AttemptReport, JobStatus, PartOutput, PartState
+from discomputify_core.model.job import DEPENDANTS, AttemptReport, JobStatus, PartOutput, PartState
 from discomputify_core.model.message import Outputs
 from discomputify_core.model.node import NodeFacts, NodeLoad, NodeStatus
-
-#: Most dependants of a job that are told.
-DEPENDANTS = 20
 
 
 def job_status(state: State, job: Job) -> JobStatus:

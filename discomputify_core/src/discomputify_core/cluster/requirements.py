@@ -10,15 +10,16 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import attrs
-from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement as Parsed
-from packaging.specifiers import Specifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
 
 from discomputify_core.errors import BadInput
 from discomputify_core.model.node import NodeFacts
+
+if TYPE_CHECKING:  # costs every master and node time to import, and few jobs require anything
+    from packaging.specifiers import Specifier, SpecifierSet
+    from packaging.version import Version
 
 #: The name by which the interpreter is required.
 PYTHON = "python"
@@ -63,6 +64,9 @@ def parse(text: str) -> Requirement:
     Raises:
         BadInput: it is none, or one that cannot be checked by what nodes say of themselves.
     """
+    from packaging.requirements import InvalidRequirement
+    from packaging.requirements import Requirement as Parsed
+
     shown = repr(text if len(text) <= 60 else text[:60] + "…")
     if len(text) > MAX_TEXT:
         raise BadInput(f"The requirement {shown} has {len(text)} characters; at most {MAX_TEXT} are allowed.")
@@ -163,6 +167,8 @@ def _has(lacks: Sequence[Lack], text: str) -> str:
 
 def _any_patch(versions: SpecifierSet) -> SpecifierSet:
     """Of Python, ``==3.12`` means every 3.12, as ``==3.12.*`` does."""
+    from packaging.specifiers import SpecifierSet
+
     return SpecifierSet(",".join(_prefix(each) for each in versions))
 
 
@@ -173,6 +179,8 @@ def _prefix(specifier: Specifier) -> str:
 
 
 def _version(text: str) -> Version | None:
+    from packaging.version import InvalidVersion, Version
+
     try:
         return Version(text.rstrip("+"))  # a Python that was built between two releases ends in "+"
     except InvalidVersion:

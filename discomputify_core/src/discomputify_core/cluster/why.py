@@ -11,29 +11,11 @@ from discomputify_core.cluster.state import Job, Node, State
 from discomputify_core.cluster.why_together import why_forming, why_held_back, why_joining
 from discomputify_core.cluster.why_waiting import why_not_admitted
 from discomputify_core.model.job import JobSpec, PartState
+from discomputify_core.model.sizes import memory_size, size
 from discomputify_core.model.view import fits
 
 #: Most nodes of which is said why they take no new parts.
 CLOSED = 3
-
-
-def size(count: int) -> str:
-    """*count* bytes of files for people, as disks are sold: ``1.5 GB``."""
-    return _in_units(count, 1000, ("B", "kB", "MB", "GB", "TB"))
-
-
-def memory_size(count: int) -> str:
-    """*count* bytes of memory for people, in the units of ``--memory``: ``1.5 GiB``."""
-    return _in_units(count, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
-
-
-def _in_units(count: int, base: int, units: Sequence[str]) -> str:
-    value = float(count)
-    for unit in units[:-1]:
-        if value < base:
-            return f"{value:.0f} {unit}" if unit == units[0] else f"{value:.1f} {unit}"
-        value /= base
-    return f"{value:.1f} {units[-1]}"
 
 
 def why_job(state: State, job: Job, waits: Mapping[str, str] | None = None) -> str:

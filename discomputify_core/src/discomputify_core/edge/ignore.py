@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
-import pathspec
 
 from discomputify_core.errors import BadInput
 from discomputify_core.model.conf import CONF_NAME
+
+if TYPE_CHECKING:
+    import pathspec
 
 IGNORE_NAME = ".discomputifyignore"
 #: A file of this name in a folder says that the folder holds fetched outputs of a job.
@@ -98,7 +101,7 @@ def read_ignore_file(path: Path) -> pathspec.GitIgnoreSpec | None:
         raise BadInput(f"{path} cannot be read: {error}. It has to be a text file in UTF-8.", path=str(path)) from error
     for number, line in enumerate(lines, 1):
         matcher([line], f"{path}, line {number}")
-    return pathspec.GitIgnoreSpec.from_lines(lines)
+    return matcher(lines, str(path))
 
 
 def matcher(patterns: Sequence[str], where: str) -> pathspec.GitIgnoreSpec:
@@ -107,6 +110,8 @@ def matcher(patterns: Sequence[str], where: str) -> pathspec.GitIgnoreSpec:
     Raises:
         BadInput: one of them is not a pattern.
     """
+    import pathspec  # costs time to import, and few programs leave anything out
+
     for pattern in patterns:
         try:
             pathspec.GitIgnoreSpec.from_lines([pattern])

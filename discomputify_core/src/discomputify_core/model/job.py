@@ -22,6 +22,9 @@ class JobState(str, enum.Enum):
     STOPPED = "stopped"
 
 
+#: Most dependants of a job that are told.
+DEPENDANTS = 20
+
 ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.STOPPED})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from discomputify_core.errors import BadConf
 from discomputify_core.interfaces.transport import Address, Channel, Listener, Serve, Transport
@@ -15,10 +15,11 @@ from discomputify_tcp.cypher2 import derive_psk
 from discomputify_tcp.transport import keys
 from discomputify_tcp.transport.complaints import Complaints
 from discomputify_tcp.transport.dialling import Dial
-from discomputify_tcp.transport.listening import TcpListener
-from discomputify_tcp.transport.old_clients import OldClients, old_complaints
 from discomputify_tcp.transport.options import TcpOptions
 from discomputify_tcp.transport.sockets import bound
+
+if TYPE_CHECKING:  # only services listen, and what they listen with costs time to import
+    from discomputify_tcp.transport.old_clients import OldClients
 
 log = logging.getLogger("discomputify.tcp")
 
@@ -56,6 +57,8 @@ class TcpTransport(Transport):
 
     async def listen(self, address: Address, hello: Hello, serve: Serve) -> Listener:
         """See :meth:`Transport.listen`."""
+        from discomputify_tcp.transport.listening import TcpListener
+
         sock = await bound(address, self._conf, wide=self._options.cypher1)
         try:
             old = await self._old_clients()
@@ -86,6 +89,8 @@ class TcpTransport(Transport):
         return self._complaints
 
     def _complain_of_old(self) -> Complaints:
+        from discomputify_tcp.transport.old_clients import old_complaints
+
         if self._old_complaints is None:
             self._old_complaints = old_complaints(asyncio.get_running_loop().time)
         return self._old_complaints
@@ -94,6 +99,8 @@ class TcpTransport(Transport):
         """What serves old clients at all addresses of this process, ready; None where they are not served."""
         if not self._options.cypher1:
             return None
+        from discomputify_tcp.transport.old_clients import OldClients
+
         if self._old is None:
             self._old = OldClients(self._conf, self._complain_of_old())
         await self._old.begin()
