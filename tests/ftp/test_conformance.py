@@ -22,7 +22,7 @@ RESERVE = 50_000_000
 
 
 class TestFtpStore(StoreConformance):
-    capabilities = Capabilities(mends=True, has_reserve=True, drops=True, counts=True)
+    capabilities = Capabilities(mends=True, has_reserve=True, drops=True, counts=True, shares=True)
 
     @asynccontextmanager
     async def make_store(self, folder: Path, faults: Faults = no_faults) -> AsyncIterator[FileStore]:
@@ -30,7 +30,7 @@ class TestFtpStore(StoreConformance):
         node = FtpNode(conf)
         await node.open()
         caller = LoopbackCaller(node.operations(), faults=faults)
-        self.folder, self.node = folder, node
+        self.folder, self.service = folder, node
         try:
             yield FtpStore(conf, None, caller, caller)
         finally:
@@ -44,9 +44,15 @@ class TestFtpStore(StoreConformance):
         path.chmod(0o600)
         path.write_bytes(data)
 
+    @asynccontextmanager
+    async def node(self, store: FileStore) -> AsyncIterator[FileStore]:
+        caller = LoopbackCaller(self.service.operations(), Hello("computing_node"))
+        yield FtpStore(make_conf(), None, caller, caller)
+        await caller.close()
+
     @contextmanager
     def filled(self, store: FileStore) -> Iterator[FileStore]:
-        caller = LoopbackCaller(self.node.operations(), Hello("computing_node"))
+        caller = LoopbackCaller(self.service.operations(), Hello("computing_node"))
         real = shutil.disk_usage(self.folder)
         with patch("shutil.disk_usage", lambda _: real._replace(free=RESERVE - 1)):
             yield FtpStore(make_conf(), None, caller, caller)

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from discomputify_core.errors import DiscomputifyError
+from discomputify_core.errors import DiscomputifyError, Refused
 from discomputify_core.interfaces.calls import Asked, Operation, Operations, Reply
 from discomputify_core.interfaces.role import ServiceRole
 from discomputify_core.interfaces.transport import Address
@@ -30,6 +30,7 @@ from discomputify_ftp.folder_lock import FolderLock
 from discomputify_ftp.keeper import Keeper
 from discomputify_ftp.old_clients import OldClients
 from discomputify_ftp.room import MAY_USE_RESERVE, Room
+from discomputify_ftp.sources import Sources
 
 log = logging.getLogger("discomputify.ftp")
 
@@ -58,6 +59,7 @@ class FtpNode(ServiceRole):
         self._arrivals = Arrivals(self._blobs, room, self._in_thread)
         #: Held while trees change: what a commit has checked is still there when its tree appears.
         self._trees = asyncio.Lock()
+        self._sources = Sources()
         self._old = OldClients(conf, room, self._blobs, self._keeper, self._trees, self._in_thread)
 
     def addresses(self) -> tuple[Address, ...]:
@@ -100,6 +102,8 @@ class FtpNode(ServiceRole):
             wire.DROP: Operation(self._drop, changes=True),
             wire.USAGE: Operation(self._usage),
             wire.WANTED: Operation(self._wanted),
+            wire.SOURCE: Operation(self._source),
+            wire.SHARES: Operation(self._shares),
             wire.STATUS: Operation(self._status),
             # The transport hands a request of an old client on once, however often it arrives.
             OLD_REQUEST: Operation(self._old.answer),
@@ -232,8 +236,31 @@ class FtpNode(ServiceRole):
     async def _wanted(self, asked: Asked) -> Reply:
         return Reply(to_plain(wire.Wanted(tuple(await self._in_thread(self._keeper.wanted)))))
 
+    async def _source(self, asked: Asked) -> Reply:
+        about = from_plain(asked.data, wire.AboutSource)
+        _only_nodes(asked)
+        now = asyncio.get_running_loop().time()
+        return Reply(to_plain(self._sources.source(about.digest, about.size, about.address, about.failed, now)))
+
+    async def _shares(self, asked: Asked) -> Reply:
+        about = from_plain(asked.data, wire.Shared)
+        _only_nodes(asked)
+        for digest in about.digests[: wire.MOST_SHARED]:
+            self._sources.shares(digest, about.address, asyncio.get_running_loop().time())
+        return Reply(to_plain(wire.Noted()))
+
     async def _status(self, asked: Asked) -> Reply:
         return Reply(to_plain(await self._in_thread(self._keeper.status)))
+
+
+def _only_nodes(asked: Asked) -> None:
+    """Refuse whoever cannot share blobs.
+
+    Raises:
+        Refused: it is no computing node.
+    """
+    if asked.peer.role != "computing_node":
+        raise Refused(f"Only computing nodes share blobs; {asked.address} is none.")
 
 
 def _may_use_reserve(asked: Asked) -> bool:

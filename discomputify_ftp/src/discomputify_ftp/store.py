@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from discomputify_core.errors import BlobDamaged, BlobMissing, PeerBroke
 from discomputify_core.interfaces.calls import Caller
-from discomputify_core.interfaces.files import Blob, FileStore, Moved, StoreStatus
+from discomputify_core.interfaces.files import Blob, FileStore, Moved, Source, StoreStatus
 from discomputify_core.model.conf import Conf
 from discomputify_core.model.files import Digest, Manifest, check_digest
 from discomputify_core.model.ids import ProcessId, check_process_id
@@ -133,6 +133,17 @@ class FtpStore(FileStore):
     async def wanted(self) -> list[Digest]:
         """See :meth:`FileStore.wanted`."""
         return [check_digest(digest) for digest in (await self._lanes.ask(wire.WANTED, None, wire.Wanted)).digests]
+
+    async def source(self, process_id: ProcessId, digest: Digest, size: int, address: str, failed: str = "") -> Source:
+        """See :meth:`FileStore.source`."""
+        about = wire.AboutSource(check_process_id(process_id), check_digest(digest), size, address, failed)
+        return await self._lanes.ask(wire.SOURCE, about, Source)
+
+    async def shares(self, process_id: ProcessId, digests: Sequence[Digest], address: str) -> bool:
+        """See :meth:`FileStore.shares`."""
+        about = wire.Shared(check_process_id(process_id), tuple(map(check_digest, digests)), address)
+        await self._lanes.ask(wire.SHARES, about, wire.Noted)
+        return True
 
     async def status(self) -> StoreStatus:
         """See :meth:`FileStore.status`."""

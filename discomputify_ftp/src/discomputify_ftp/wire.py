@@ -40,6 +40,12 @@ DROP = "store.drop"
 USAGE = "store.usage"
 #: -> ``{"digests": [digest…]}``: lost blobs.
 WANTED = "store.wanted"
+#: About a source -> Source: where a node that shares blobs fetches one from.
+SOURCE = "store.source"
+#: What a node has to share.
+SHARES = "store.shares"
+#: Most blobs in one :data:`SHARES`.
+MOST_SHARED = 1000
 #: -> StoreStatus
 STATUS = "store.status"
 
@@ -61,6 +67,26 @@ class AboutChunk:
     size: int = attrs.field(default=0, validator=attrs.validators.ge(0))
     offset: int = attrs.field(default=0, validator=attrs.validators.ge(0))
     length: int = attrs.field(default=0, validator=attrs.validators.ge(0))
+
+
+@attrs.frozen
+class AboutSource:
+    """A blob of *size* bytes that the node sharing at *address* needs, and the source that it could not use."""
+
+    process_id: ProcessId
+    digest: str
+    size: int = attrs.field(validator=attrs.validators.ge(0))
+    address: str
+    failed: str = ""
+
+
+@attrs.frozen
+class Shared:
+    """Blobs that the node sharing at *address* has."""
+
+    process_id: ProcessId
+    digests: tuple[str, ...]
+    address: str
 
 
 @attrs.frozen
@@ -86,6 +112,11 @@ class Used:
     """Answer to :data:`USAGE`."""
 
     bytes: int
+
+
+@attrs.frozen
+class Noted:
+    """Answer to :data:`SHARES`."""
 
 
 @attrs.frozen

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from discomputify_core.cli import chains
-from discomputify_core.cluster.report import DEPENDANTS
 from discomputify_core.errors import NoSuchJob
 from discomputify_core.model.ids import ProcessId
-from discomputify_core.model.job import JobState, JobStatus, PartCounts
+from discomputify_core.model.job import DEPENDANTS, JobState, JobStatus, PartCounts
 from discomputify_testkit.running import run
 
 

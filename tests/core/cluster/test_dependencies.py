@@ -15,7 +15,7 @@ from discomputify_core.errors import BadInput, NoSuchJob
 from discomputify_core.model import events as ev
 from discomputify_core.model.commands import CheckTree, GatherInputs, JobChanged
 from discomputify_core.model.ids import ProcessId
-from discomputify_core.model.job import End, JobSpec, JobState, JobStatus
+from discomputify_core.model.job import DEPENDANTS, End, JobSpec, JobState, JobStatus
 
 from .test_machine import DIGEST, Driver, facts
 
@@ -311,7 +311,7 @@ def test_only_the_first_dependants_are_told() -> None:
     jobs.add("a")
     for number in range(30):
         jobs.add(f"d{number}", after=["a"])
-    assert jobs.told("a").dependants == tuple(f"d{number}" for number in range(report.DEPENDANTS))
+    assert jobs.told("a").dependants == tuple(f"d{number}" for number in range(DEPENDANTS))
 
 
 def test_priority_counts_among_jobs_that_become_ready_together() -> None:

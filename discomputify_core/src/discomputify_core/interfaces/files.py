@@ -41,6 +41,16 @@ class StoreStatus:
     full: str = ""
 
 
+@attrs.frozen
+class Source:
+    """Where a computing node that shares blobs with others is to fetch one from."""
+
+    #: HOST:PORT of a node that has it; "": the store.
+    address: str = ""
+    #: Seconds after which to ask again, since all that have it are busy; 0: fetch it now.
+    wait: float = 0.0
+
+
 class Hasher(Protocol):
     """Digests a stream of bytes."""
 
@@ -197,6 +207,31 @@ class FileStore(ABC):
             Unreachable: the store did not answer in time.
         """
         return ()
+
+    async def source(self, process_id: ProcessId, digest: Digest, size: int, address: str, failed: str = "") -> Source:
+        """Where the node that shares blobs at *address* fetches that one from; whoever is told so is busy with it.
+
+        So that many nodes that need the same blob do not all fetch it from the store. One that does not know who has
+        what sends everybody to itself.
+
+        Args:
+            failed: the address that was told before and did not have it, or could not be reached.
+
+        Raises:
+            Unreachable: the store did not answer in time.
+        """
+        return Source()
+
+    async def shares(self, process_id: ProcessId, digests: Sequence[Digest], address: str) -> bool:
+        """The node that shares blobs at *address* has these now. At most a thousand.
+
+        Returns:
+            Whether others will be told so.
+
+        Raises:
+            Unreachable: the store did not answer in time.
+        """
+        return False
 
     @abstractmethod
     async def status(self) -> StoreStatus:

@@ -99,6 +99,10 @@ class Conf:
     master_path: Place | None = key(
         None, doc="Folder where the master writes down what happens (default: per user and host)."
     )
+    share: bool = key(
+        False,
+        doc="Let computing nodes fetch large files from each other; they listen at COMP_NODE:COMPUTING_PORT then.",
+    )
     keep_days: Days | None = key(
         None, doc="Days after which a job that ended is cleared (default: never).", most=36_500
     )

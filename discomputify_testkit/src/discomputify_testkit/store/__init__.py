@@ -5,15 +5,16 @@ Every method ``test_f_NN_…`` checks the behaviour F-NN of docs/behaviour/store
 
 import pytest
 
-pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("base", "sending", "trees", "clearing")))
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("base", "sending", "trees", "clearing", "sharing")))
 
 from discomputify_testkit.store.base import Capabilities  # noqa: E402
 from discomputify_testkit.store.clearing import Clearing  # noqa: E402
 from discomputify_testkit.store.sending import Sending  # noqa: E402
+from discomputify_testkit.store.sharing import Sharing  # noqa: E402
 from discomputify_testkit.store.trees import Trees  # noqa: E402
 
 
-class StoreConformance(Sending, Trees, Clearing):
+class StoreConformance(Sending, Trees, Clearing, Sharing):
     """What every store does; a subclass gives ``make_store``, ``damage`` and says its ``capabilities``."""
 
 

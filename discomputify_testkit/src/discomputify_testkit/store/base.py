@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,6 +47,8 @@ class Capabilities:
     drops: bool = False
     #: It counts the bytes that a job's trees use.
     counts: bool = False
+    #: It sends nodes that need a blob to others that have it; the subclass overrides ``node``.
+    shares: bool = False
 
 
 async def within(awaitable: Awaitable[T], deadline: float = DEADLINE) -> T:
@@ -73,6 +75,11 @@ class StoreSuite(ABC):
     def filled(self, store: FileStore) -> AbstractContextManager[FileStore]:
         """While inside, *store* (a client's) has less room than its reserve; gives a computing node's store."""
         raise NotImplementedError
+
+    @asynccontextmanager
+    async def node(self, store: FileStore) -> AsyncIterator[FileStore]:
+        """The client of the same store that a computing node has."""
+        yield store
 
     def need(self, *capabilities: str) -> None:
         """Skip the test where the store lacks one of *capabilities*."""

@@ -27,6 +27,7 @@ from discomputify_core.model.ids import ProcessId
 from discomputify_core.roles.node.cache_disk import CacheDisk
 from discomputify_core.roles.node.cache_index import BlobKey, CacheIndex, Held, Mark
 from discomputify_core.roles.node.disk import FolderLock, copy_file, naming
+from discomputify_core.roles.node.others import Others
 
 #: How often blobs that change or vanish meanwhile are fetched again before giving up.
 TRIES = 3
@@ -52,6 +53,8 @@ class BlobCache:
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = folder
+        #: Where blobs come from before the store is asked; None: from the store alone.
+        self.others: Others | None = None
         self._disk = CacheDisk(folder)
         self._folder_lock = FolderLock(folder, "CACHE_PATH")
         #: Guards the index; never held while bytes are read or written.
@@ -235,8 +238,11 @@ class BlobCache:
                     if key.executable is executable
                 ]
                 if blobs:
-                    await store.get(process_id, blobs, moved)
+                    await self._get(store, process_id, blobs, moved)
             await asyncio.to_thread(self._adopt, keys)
+            if self.others is not None:
+                blobs = [Blob(Digest(key.digest), size, self._disk.path(key)) for key, size in keys.items()]
+                await self.others.have(store, process_id, blobs)
         except BaseException:
             # Also when cancelled: files that no index knows would never be evicted.
             await asyncio.to_thread(self._disk.delete, keys)
@@ -245,6 +251,11 @@ class BlobCache:
             with self._lock:
                 self._index.reserved -= size
         await asyncio.to_thread(self._save_now_and_then)
+
+    async def _get(self, store: FileStore, process_id: ProcessId, blobs: Sequence[Blob], moved: Moved | None) -> None:
+        rest = blobs if self.others is None else await self.others.fetch(store, process_id, blobs, moved)
+        if rest:
+            await store.get(process_id, rest, moved)
 
     def _make_room(self, keys: Iterable[BlobKey]) -> None:
         self._evict()

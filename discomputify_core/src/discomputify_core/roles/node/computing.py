@@ -50,6 +50,7 @@ from discomputify_core.roles.node.indices import Indices
 from discomputify_core.roles.node.memory import NodeMemory
 from discomputify_core.roles.node.reports import Reports
 from discomputify_core.roles.node.returning import Returning
+from discomputify_core.roles.node.sharing import Sharing
 from discomputify_core.roles.node.workspace import sweep
 from discomputify_core.roles.runner.runner import Runner
 
@@ -104,6 +105,7 @@ class ComputingNode:
         self._lock: FolderLock | None = None
         self._cache: BlobCache | None = None
         self._returning: Returning | None = None
+        self._sharing: Sharing | None = None
         self._indices = Indices(conf.resources)
         self._specs: dict[ProcessId, JobSpec] = {}
         self._manifests: dict[ProcessId, asyncio.Task[Manifest]] = {}
@@ -163,6 +165,9 @@ class ComputingNode:
         await self._runner.start()
         await self._agent.start()
         store = self._connection.store()
+        if conf.share:
+            cache.others = self._sharing = Sharing(self._connection, cache, store.hasher)
+            await self._sharing.open()
         commits = Commits(store, str(store_addresses(conf)[0]), self._connection.meet_store)
         self._memory = await self._shared_memory(work, store)
         self._returning = returning = Returning(store, cache)
@@ -228,6 +233,8 @@ class ComputingNode:
             await asyncio.wait(ending, timeout=TIDY)  # a thread that removes a folder cannot be cancelled
         self._manifests.clear()
         await self._close_memory()
+        if self._sharing is not None:
+            await self._sharing.close()
         await self._connection.close()
         await self._runner.close()
         await self._agent.close()
