@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import attrs
 
 from discomputify_core.edge import clock
-from discomputify_core.edge.calls import Link
+from discomputify_core.edge.calls import Link, Peer
 from discomputify_core.edge.connect import Connection
 from discomputify_core.edge.serving import Server
 from discomputify_core.errors import BadConf, BlobMissing, DiscomputifyError
@@ -40,8 +40,8 @@ LARGE = 1024 * 1024
 AT_ONCE, WINDOW = 2, 4
 #: Sources that are tried for one blob before the store is.
 TRIES = 3
-#: Seconds for a piece, and for which busy sources are waited for at most before the store is asked all the same.
-PIECE, PATIENCE = 30.0, 60.0
+#: Seconds to reach a node, for a piece, and for which busy sources are waited for before the store is asked.
+REACH, PIECE, PATIENCE = 2.0, 30.0, 60.0
 #: Pieces that are read for others at once.
 READERS = 4
 #: Addresses at which nobody can be reached from another machine.
@@ -200,13 +200,14 @@ class Sharing:
         under_way: deque[asyncio.Task[Reply]] = deque()
         starts = iter(range(0, blob.size, self._chunk))
         try:
+            peer = await _reached(link)
             with naming(new):
                 file = await asyncio.to_thread(new.open, "xb")
             with file:
                 while True:
                     while len(under_way) < WINDOW and (start := next(starts, None)) is not None:
                         piece = Piece(blob.digest, blob.size, start, min(self._chunk, blob.size - start))
-                        under_way.append(asyncio.ensure_future(_ask(link, piece)))
+                        under_way.append(asyncio.ensure_future(_ask(peer, piece)))
                     if not under_way:
                         break
                     body = (await under_way.popleft()).body
@@ -232,9 +233,17 @@ def _address(text: str) -> Address:
     return Address(host.strip("[]"), int(port))
 
 
-async def _ask(link: Link, piece: Piece) -> Reply:
+async def _reached(link: Link) -> Peer:
     try:
-        return await link.call(OPERATION, to_plain(piece), timeout=PIECE)
+        return await link.connect(REACH)
+    except DiscomputifyError as error:
+        raise NotThere(str(error)) from error
+
+
+async def _ask(peer: Peer, piece: Piece) -> Reply:
+    # Over this one connection: a node that went away is not waited for.
+    try:
+        return await peer.call(OPERATION, to_plain(piece), timeout=PIECE)
     except DiscomputifyError as error:
         raise NotThere(str(error)) from error
 
