@@ -17,6 +17,8 @@ from discomputify_core.interfaces.transport import Address
 CLOSE = 5.0
 #: Bytes read at once, and pieces that may be on their way in one direction of one connection.
 PIECE, MOST_PIECES = 65536, 256
+#: Seconds for which a piece that is to be overtaken waits for another one.
+HELD = 0.5
 #: A free port of this machine alone.
 ANYWHERE = Address("127.0.0.1", 0)
 
@@ -121,12 +123,22 @@ class Wire:
         tasks = [asyncio.get_running_loop().create_task(pump) for pump in pumps]
         for task in tasks:
             self._keep(task)
-        await asyncio.gather(*tasks)
+        # Ended by close(), it has ended like any other: the server's own callback would take it for an error.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks)
 
     def _keep(self, task: asyncio.Task[None] | None) -> None:
         if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    @staticmethod
+    async def _next(source: asyncio.StreamReader, seconds: float | None) -> bytes | None:
+        """The next piece, b"" at the end; None if there was none for so many *seconds*."""
+        try:
+            return await asyncio.wait_for(source.read(PIECE), seconds)
+        except asyncio.TimeoutError:
+            return None
 
     async def _read(
         self, way: Way, source: asyncio.StreamReader, on_its_way: asyncio.Queue[tuple[float, bytes]]
@@ -134,7 +146,12 @@ class Wire:
         loop = asyncio.get_running_loop()
         held: list[bytes] = []
         with contextlib.suppress(ConnectionError):
-            while data := await source.read(PIECE):
+            while (data := await self._next(source, HELD if held else None)) != b"":
+                if data is None:  # nothing came to overtake it
+                    pieces, held = held, []
+                    for piece in pieces:
+                        await on_its_way.put((loop.time() + way.delay, piece))
+                    continue
                 await way.passes()
                 pieces = way.pieces(data)
                 if way.swapped and not held:
