@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,42 +12,10 @@ import pytest
 
 from .bad_kit import GOOD, NODE, check_serving, check_working, inside, told
 from .cluster_kit import Cluster, Ran, program, tree, until
+from .disks import MIB, SIZE, filled, free, mounted
 
-MIB = 1024 * 1024
-#: Bytes of each small disk.
-SIZE = 16 * MIB
 #: Writes as many bytes as its argument says.
 WRITES = "import os, sys\nopen('OUTPUT_PATH/big', 'wb').write(os.urandom(int(sys.argv[4])))\n"
-
-
-@contextlib.contextmanager
-def mounted(folder: Path, *options: str) -> Iterator[Path]:
-    """A small file system at *folder*, gone afterwards whatever still uses it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", ",".join((f"size={SIZE}", *options)), "tmpfs", str(folder)]
-    if not sys.platform.startswith("linux") or subprocess.run(mount, capture_output=True, timeout=20).returncode:
-        pytest.skip("only who may mount file systems can test disks that are really full or read-only")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=20)
-
-
-def free(folder: Path) -> int:
-    """Bytes that are free on the disk of *folder*."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
-
-
-@contextlib.contextmanager
-def filled(folder: Path, leave: int) -> Iterator[None]:
-    """Leaves at most *leave* bytes on the disk of *folder*."""
-    filler = folder / "filler"
-    filler.write_bytes(bytes(max(free(folder) - leave, 0)))
-    try:
-        yield
-    finally:
-        filler.unlink()
 
 
 @pytest.fixture(scope="module")
