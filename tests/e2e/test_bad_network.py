@@ -85,7 +85,11 @@ FAULTS: dict[str, Callable[[Relay], None]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    # Those that leave an end waiting for bytes that do not come take long to be noticed.
+    [pytest.param(fault, marks=[pytest.mark.long] if fault in ("damage", "swap") else []) for fault in FAULTS],
+)
 def test_what_happens_on_the_way_costs_no_attempt(cluster: Cluster, ways: Ways, there: Path, fault: str) -> None:
     submit = hold(cluster, there, 6, fault, begun=2)
     for relay in ways.all:
