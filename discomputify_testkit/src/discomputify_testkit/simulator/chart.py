@@ -61,7 +61,8 @@ def draw(result: Result, file: Path) -> None:
     try:
         figure.savefig(file)
     except (OSError, ValueError) as error:
-        raise BadInput(f"The chart cannot be written to {file}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise BadInput(f"The chart cannot be written to {file}: {why}.") from error
 
 
 def _in_order(name: str) -> tuple[str, int]:
