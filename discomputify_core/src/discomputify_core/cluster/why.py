@@ -66,7 +66,7 @@ def _why_not_placed(state: State, job: Job, wait: str) -> str:
         return f"{ready}, but no node could ever run one: " + "; ".join(dict.fromkeys(never.values()))
     usable = [node for node in nodes if not never[node.name] and node.name not in job.refused]
     if not usable:
-        return f"{ready}; the nodes that could run them are set aside: " + "; ".join(job.refused.values())
+        return f"{ready}; the nodes that could run them get no more of this job: " + "; ".join(job.refused.values())
     if gangs.forming(state, job):
         return why_forming(state, job, _names(usable), wait)
     closed = _closed(state)
