@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,16 @@ from typing import Any
 import attrs
 import pytest
 
-from discomputify_core.client import contact
+from discomputify_core.client import away, contact
 from discomputify_core.client.client import Client
 from discomputify_core.edge import clock
 from discomputify_core.errors import BadInput, BadPath, JobExists, NoSuchJob, NoSuchTree, Unreachable
 from discomputify_core.interfaces.files import UPLOADED
+from discomputify_core.interfaces.transport import Address
 from discomputify_core.model.files import Manifest
 from discomputify_core.model.ids import ProcessId
 from discomputify_core.model.job import JobState, JobStatus
+from discomputify_testkit.relay import Relay
 from discomputify_testkit.running import run
 
 WAITS = """
@@ -317,6 +320,52 @@ def test_a_cluster_that_is_not_there_is_told_soon(
                 await client.submit(folder, 1)
 
     run(main(), 20)
+
+
+def test_a_log_is_followed_although_the_store_is_away_when_its_part_ends(
+    running_cluster: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contact, "FIRST_CONTACT", 0.3)
+    monkeypatch.setattr(away, "MOMENT", 0.01)
+    (folder / "main.py").write_text("print('said')", encoding="utf-8")
+    values = json.loads(running_cluster.conf.read_text(encoding="utf-8"))
+    conf = tmp_path / "discomputify_conf.json"
+    places = [Address("127.0.0.1", port) for port in free_ports(2)]
+    ways = {
+        f"{name}_{key}": value
+        for name, place in zip(("FTP", "QUERY"), places, strict=True)
+        for key, value in (("NODE", place.host), ("PORT", place.port))
+    }
+    conf.write_text(json.dumps({**values, **ways}), encoding="utf-8")
+    targets = [Address(values["FTP_NODE"], values[key]) for key in ("FTP_PORT", "QUERY_PORT")]
+
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            await client.submit(folder, 1, process_id="c-log")
+            assert (await client.wait("c-log", 30)).state is JobState.DONE
+        async with Client.from_conf(conf) as client:
+            noticed = asyncio.Event()
+            client.on_away = lambda _: noticed.set()
+
+            async def followed() -> bytes:
+                return b"".join([piece async for piece in client.logs("c-log", 1, follow=True)])
+
+            following = asyncio.ensure_future(followed())
+            await noticed.wait()
+            assert not following.done()
+            with Relay(targets[0], places[0]), Relay(targets[1], places[1]):
+                assert (await following).split() == [b"said"]
+
+    run(main(), 30)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports at which nobody listens."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
 
 
 def test_a_client_that_was_closed_can_be_closed_again(running_cluster: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,13 +91,23 @@ def logs(process_id: str, part: int, attempt: int | None, stream: str, follow: b
         wanted = ("out", "err") if stream == "both" else (stream,)
         copies = [partial(_copy, client, process_id, part, attempt or 0, each, follow) for each in wanted]
         if follow:
-            await asyncio.gather(*(copy() for copy in copies))
+            await _at_once([asyncio.ensure_future(copy()) for copy in copies])
         else:
             for copy in copies:
                 await copy()
 
     with_client(show)
     return 0
+
+
+async def _at_once(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for all of *tasks*; where one fails, the others are ended before its error goes on."""
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _copy(client: Client, process_id: str, part: int, attempt: int, stream: str, follow: bool) -> None:

@@ -249,8 +249,13 @@ class Client(Submitting):
     async def _kept_log(self, process_id: str, manifest: str, stream: str, *, patient: bool) -> bytes:
         if not manifest:
             return b""
-        store, pid = await self._met_store(), check_process_id(process_id)
-        return await self.with_store(lambda: read_file(store, pid, manifest, f"logs/{stream}"), patient=patient)
+        pid = check_process_id(process_id)
+
+        async def read() -> bytes:
+            return await read_file(await self._met_store(), pid, manifest, f"logs/{stream}")
+
+        # Who follows has seen the cluster work: a store that is away is waited for, as a master is.
+        return await self.with_store(read, patient=patient)
 
     # --- ending -------------------------------------------------------------------------------------
 
