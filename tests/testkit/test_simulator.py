@@ -334,7 +334,24 @@ def test_durations_are_read_and_written(text: str) -> None:
     assert str(durations(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "x", "0", "-1", "nan", "inf", "uniform:3,1", "uniform:1", "exp:", "weibull:1,2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "0",
+        "-1",
+        "nan",
+        "inf",
+        "uniform:3,1",
+        "uniform:1",
+        "exp:",
+        "weibull:1,2",
+        "exp:1e300",
+        "lognormal:1,30",
+        "1e9",
+    ],
+)
 def test_durations_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(BadInput, match="lognormal:MEDIAN,SIGMA"):
         durations(text)

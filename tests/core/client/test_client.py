@@ -10,17 +10,17 @@ from typing import Any
 import attrs
 import pytest
 
-from discomputify_core.client import away, contact
+from discomputify_core.client import away, contact, returning
 from discomputify_core.client.client import Client
 from discomputify_core.edge import clock
-from discomputify_core.errors import BadInput, BadPath, JobExists, NoSuchJob, NoSuchTree, Unreachable
-from discomputify_core.interfaces.files import UPLOADED
+from discomputify_core.errors import BadInput, BadPath, BlobMissing, JobExists, NoSuchJob, NoSuchTree, Unreachable
+from discomputify_core.interfaces.files import UPLOADED, Blob
 from discomputify_core.interfaces.transport import Address
-from discomputify_core.model.files import Manifest
+from discomputify_core.model.files import Digest, Manifest, check_digest
 from discomputify_core.model.ids import ProcessId
 from discomputify_core.model.job import JobState, JobStatus
 from discomputify_testkit.relay import Relay
-from discomputify_testkit.running import run
+from discomputify_testkit.running import run, until
 
 WAITS = """
 import pathlib, time
@@ -388,5 +388,33 @@ def test_python_of_the_node_is_told(running_cluster: Any) -> None:
             assert whole.facts.interpreter == sys.executable
             assert "attrs" in whole.facts.packages
             assert not brief.facts.packages
+
+    run(main())
+
+
+def test_who_waits_for_a_job_brings_what_the_store_lost_of_it(
+    running_cluster: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(returning, "GAP", 0.05)
+    go = tmp_path / "go"
+    (folder / "main.py").write_text(WAITS.format(go=str(go)), encoding="utf-8")
+    (folder / "data").write_bytes(bytes(range(256)) * 50)
+    store = Path(running_cluster.loaded.conf.ftp_base_path)
+
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            await client.submit(folder, 1, process_id="c-lost")
+            [held] = [path for path in store.rglob("*") if path.is_file() and path.stat().st_size == 256 * 50]
+            held.unlink()
+            manifest = await client.store.manifest(
+                ProcessId("c-lost"), check_digest((await client.status("c-lost")).tree)
+            )
+            entry = next(entry for entry in manifest.files if entry.path == "data")
+            with pytest.raises(BlobMissing):
+                await client.store.get(ProcessId("c-lost"), [Blob(Digest(entry.digest), entry.size, tmp_path / "out")])
+            waiting = asyncio.ensure_future(client.wait("c-lost"))
+            await until(held.exists)
+            go.touch()
+            assert (await waiting).state is JobState.DONE
 
     run(main())

@@ -159,3 +159,18 @@ def test_a_drained_node_gets_no_parts(running_cluster: Any, folder: Path) -> Non
             await client.wait("l-drained")
 
     run(main(), 60)
+
+
+@pytest.mark.parametrize("limit", ["retries", "lost_retries", "priority", "memory_limit", "max_failures", "time_limit"])
+def test_numbers_that_nothing_can_hold_are_refused_before_anything_is_sent(
+    running_cluster: Any, folder: Path, limit: str
+) -> None:
+    async def main() -> None:
+        async with Client.from_conf(running_cluster.conf) as client:
+            more: dict[str, Any] = {limit: 10**30}
+            with pytest.raises(BadInput, match=limit):
+                await client.submit(folder, 1, process_id="l-large", **more)
+            with pytest.raises(NoSuchJob):
+                await client.status("l-large")
+
+    run(main())

@@ -51,6 +51,8 @@ T = TypeVar("T")
 
 #: Kinds of plugins that a client uses.
 NEEDED = ("transport", "store")
+#: Seconds for which the master waits for the store to clear a job; it does so later, where the store is away.
+CLEARING = 12.0
 #: Seconds that one question for changes is held by the master.
 WATCH = 10.0
 
@@ -159,9 +161,10 @@ class Client(Submitting):
             JobFailed: with *check*; its ``fields["failures"]`` are the newest attempts that did not end well.
         """
         until = None if timeout is None else clock.now() + timeout
-        async for status in self.changes(process_id, until=until):
-            if changed:
-                changed(status)
+        async with self._returning.ready(check_process_id(process_id)):
+            async for status in self.changes(process_id, until=until):
+                if changed:
+                    changed(status)
         if check and status.ended and status.state is not JobState.DONE:
             raise job_failed(status)
         return status
@@ -299,11 +302,13 @@ class Client(Submitting):
     async def clear(self, process_id: str) -> None:
         """Forget an ended job: its state on the master, its program, outputs and logs in the store.
 
+        Where the store is away, what it holds goes once it is back.
+
         Raises:
             NoSuchJob: there is none of that id.
             BadInput: it has not ended.
         """
-        await self._ask_bytes("job.clear", ClearAsked(check_process_id(process_id)))
+        await self._ask_bytes("job.clear", ClearAsked(check_process_id(process_id)), CLEARING)
 
     async def clear_older(self, seconds: float) -> Cleared:
         """Forget all jobs that ended more than *seconds* ago; those stay that others which have not ended still need.

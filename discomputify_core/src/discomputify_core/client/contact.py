@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from discomputify_core.client.away import Absence, Away
+from discomputify_core.client.returning import Returning
 from discomputify_core.edge import clock
 from discomputify_core.edge.connect import Connection, hello, master_address, store_addresses
 from discomputify_core.edge.machine import owner
@@ -45,6 +46,7 @@ class Contact:
         self._met = False
         self._met_the_store = False
         self._closed = False
+        self._returning = Returning(lambda: self.store)
         #: Told when the master or the store has been away for a moment while it is waited for, and when it is back.
         self.on_away: Callable[[Away], None] = _log
         conf = loaded.conf

@@ -27,7 +27,7 @@ from discomputify_core.interfaces.files import Moved
 from discomputify_core.model.files import Digest, Manifest, check_digest
 from discomputify_core.model.ids import check_parts, check_process_id
 from discomputify_core.model.inputs import check_inputs, check_inputs_from, most_bytes_of_a_part
-from discomputify_core.model.job import JobSpec, JobStatus, Request
+from discomputify_core.model.job import MOST_LIMIT, JobSpec, JobStatus, Request
 from discomputify_core.model.message import AboutJob, ClearAsked
 from discomputify_core.model.program_root import program_in
 
@@ -103,7 +103,15 @@ class Submitting(Uploading):
         pid = check_process_id(clock.new_process_id() if process_id is None else process_id)
         if parts is not None:
             check_parts(parts)
-        _check_limits(retries=retries, lost_retries=lost_retries, time_limit=time_limit, deadline=deadline)
+        _check_limits(
+            retries=retries,
+            lost_retries=lost_retries,
+            time_limit=time_limit,
+            deadline=deadline,
+            memory_limit=memory_limit,
+            max_failures=max_failures,
+            priority=priority,
+        )
         requirements.required(require, "")
         check_inputs(inputs, self._connection.conf.input_path)
         if collect:
@@ -162,6 +170,7 @@ class Submitting(Uploading):
             with contextlib.suppress(DiscomputifyError):
                 await (await self._met_store()).clear(pid)
             raise
+        self._returning.brought(pid, scan)
         upload = Upload(up.files, up.bytes, up.blobs_sent, up.bytes_sent)
         return Submitted(status, upload, scan.ignored, requirements.plain_lines(text)[1])
 
@@ -209,6 +218,7 @@ class Submitting(Uploading):
         # What the job has in the store already stays whatever happens.
         up = await trees.upload(scan, await self._met_store(), pid, f"program-{spec.key}", moved)
         status = await self._ask_on("job.resubmit", attrs.evolve(spec, tree=up.digest), JobStatus)
+        self._returning.brought(pid, scan)
         upload = Upload(up.files, up.bytes, up.blobs_sent, up.bytes_sent)
         return Submitted(status, upload, scan.ignored, requirements.plain_lines(text)[1])
 
@@ -290,11 +300,12 @@ async def _with_tree(spec: JobSpec, manifest: Manifest, tree: Digest | str) -> J
 
 
 def _check_limits(**limits: float) -> None:
-    """See that each is a number from 0 on.
+    """See that each is a number that it can be.
 
     Raises:
         BadInput: one is not; names it.
     """
     for name, value in limits.items():
-        if not math.isfinite(value) or value < 0:
-            raise BadInput(f"{name}={value!r}: give a number from 0 on.")
+        least = -MOST_LIMIT if name == "priority" else 0
+        if not math.isfinite(value) or not least <= value <= MOST_LIMIT:
+            raise BadInput(f"{name}={value!r}: give a number from {least:,} to {MOST_LIMIT:,}.")

@@ -40,6 +40,8 @@ class PartState(enum.IntEnum):
     STOPPED = 6
 
 
+#: Most that retries, limits and priorities may be: what messages can hold.
+MOST_LIMIT = 2**63
 #: Most of anything that a part may ask for (bytes of memory are the largest).
 MAX_NEED = 2**60
 
@@ -128,6 +130,9 @@ class JobSpec:
             raise BadInput("A part needs at least one attempt.")
         if min(self.time_limit, self.deadline, self.memory_limit, self.max_failures) < 0:
             raise BadInput("A limit is a number above 0, or 0 for none.")
+        numbers = (self.attempts, self.lost_attempts, abs(self.priority), self.memory_limit, self.max_failures)
+        if max(*numbers, self.time_limit, self.deadline) > MOST_LIMIT:
+            raise BadInput(f"Retries, limits and priorities go up to {MOST_LIMIT:,}; one of these is larger.")
         if self.per_node < 0:
             raise BadInput("A job cannot have less than no parts on a node.")
         for each in (*self.after, *self.after_any, *self.inputs_from):

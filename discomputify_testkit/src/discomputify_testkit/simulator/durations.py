@@ -19,6 +19,10 @@ KINDS: Mapping[str, tuple[int, Callable[..., float], str]] = {
 }
 
 
+#: Most seconds that may be asked for, a week; and most of a sigma. Nodes show signs of life every two seconds of them.
+LONGEST, WIDEST = 7 * 86400.0, 5.0
+
+
 @attrs.frozen
 class Durations:
     """How long parts take, in seconds."""
@@ -27,9 +31,9 @@ class Durations:
     numbers: tuple[float, ...] = (1.0,)
 
     def draw(self, random: Random) -> float:
-        """One of them: at least a millisecond, at most a year."""
+        """One of them: at least a millisecond, at most a week."""
         seconds = KINDS[self.kind][1](random, *self.numbers)
-        return float(min(max(seconds, 0.001), 365 * 86400.0))
+        return float(min(max(seconds, 0.001), LONGEST))
 
     def __str__(self) -> str:
         numbers = ",".join(f"{number:g}" for number in self.numbers)
@@ -50,8 +54,12 @@ def durations(text: str) -> Durations:
     except ValueError:
         numbers = ()
     wanted = KINDS.get(kind.strip())
-    good = wanted is not None and len(numbers) == wanted[0] and all(0 <= n < math.inf for n in numbers)
+    good = wanted is not None and len(numbers) == wanted[0] and all(0 <= n <= LONGEST for n in numbers)
+    good = good and (kind.strip() != "lognormal" or numbers[1] <= WIDEST)
     if not good or numbers[0] <= 0 or (kind == "uniform" and numbers[1] < numbers[0]):
         forms = ", ".join(KINDS[each][2] if each == "fixed" else f"{each}:{KINDS[each][2]}" for each in KINDS)
-        raise BadInput(f"{text!r} says not how long parts take. Write one of: {forms}; for instance uniform:1,3.")
+        raise BadInput(
+            f"{text!r} says not how long parts take. Write one of: {forms}; for instance uniform:1,3. "
+            f"Seconds are more than 0 and at most {LONGEST:,.0f}, a week; SIGMA is at most {WIDEST:g}."
+        )
     return Durations(kind.strip(), numbers)
