@@ -9,7 +9,7 @@ from discomputify_core.cluster.on_attempts import BEATEN
 from discomputify_core.model import events as ev
 from discomputify_core.model.commands import DropJob, StartPart, StopAttempt
 from discomputify_core.model.ids import AttemptId, NodeName
-from discomputify_core.model.job import End, JobState, Outcome, PartState
+from discomputify_core.model.job import End, JobState, Outcome, PartState, Request
 
 from .test_machine import DIGEST, Driver, facts
 
@@ -143,6 +143,25 @@ def test_a_slow_part_is_tried_on_another_node_and_the_first_to_commit_wins() -> 
     commands = driver.end(second)
     assert driver.state() is JobState.DONE
     assert [c.attempt for c in commands if isinstance(c, StopAttempt)] == [hangs.attempt]
+
+
+def test_a_job_that_no_node_can_run_keeps_nobody_from_a_second_attempt() -> None:
+    driver = Driver(facts("one", 1), facts("two", 1))
+    hangs = hurry(driver)
+    driver.submit(1, "never", request=Request(cpus=64))
+    driver.do(ev.Tick(106.0))
+    (second,) = driver.starts
+    assert (second.part, second.number) == (hangs.part, 2)
+
+
+def test_a_job_that_waits_for_room_goes_before_second_attempts() -> None:
+    driver = Driver(facts("one", 1), facts("two", 3))
+    hangs = hurry(driver)
+    assert hangs.node == "one"
+    driver.submit(2, "large", request=Request(cpus=2))
+    assert len(driver.starts) == 1
+    driver.do(ev.Tick(106.0))  # a CPU is free, and a part of the other job waits for it and another one
+    assert [start.spec.process_id for start in driver.starts] == ["large"]
 
 
 def test_a_second_attempt_that_fails_leaves_the_first_one_alone() -> None:

@@ -345,3 +345,8 @@ def test_whatever_a_file_holds_is_told_and_never_raises(data: dict[str, Any]) ->
     assert all(each.text and each.key for each in reading.problems) or "" in data
     for each in (*reading.problems, *reading.warnings):
         str(each)
+
+
+@pytest.mark.parametrize(("beat", "lease", "good"), [(2, 20, True), (0.5, 1.5, True), (6, 3, False), (2, 5.9, False)])
+def test_a_lease_holds_several_signs_of_life(beat: float, lease: float, good: bool) -> None:
+    assert [each.key for each in read({"BEAT": beat, "LEASE": lease}, {}).problems] == ([] if good else ["LEASE"])

@@ -268,11 +268,13 @@ class Cluster:
         turn.touch(job.id)
 
     def _place(self, turn: Turn) -> None:
+        if self.state.hungry:
+            self._place_ready(turn)
+        if self.state.doubling and seconds.nothing_waits(self.state):
+            self._place_seconds(turn)
+
+    def _place_ready(self, turn: Turn) -> None:
         state = self.state
-        if not state.hungry:
-            if state.doubling:
-                self._place_seconds(turn)
-            return
         self.waits = {}
         held_before = state.held_back
         for step in gangs.steps(state, turn.now):

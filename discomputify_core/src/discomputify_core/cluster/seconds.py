@@ -35,11 +35,22 @@ def allowed(job: Job) -> bool:
 
 def due(state: State, settings: Settings, now: float, wall: float) -> Iterable[ev.Event]:
     """Slow parts, as many as could be tried elsewhere just now."""
-    if state.hungry:
+    asking = [job for job in state.jobs.values() if job.spec.second_attempts and allowed(job)]
+    if not asking or not nothing_waits(state):
         return
-    for job in state.jobs.values():
-        if job.spec.second_attempts and allowed(job) and job.timed >= max(DONE, job.parts.total / 4):
+    for job in asking:
+        if job.timed >= max(DONE, job.parts.total / 4):
             yield from _slow(state, job, wall)
+
+
+def nothing_waits(state: State) -> bool:
+    """Whether no part is ready that a node which is there could ever run."""
+    return not any(_could_start(state, job) for job in state.hungry.values())
+
+
+def _could_start(state: State, job: Job) -> bool:
+    nodes = (node for node in state.nodes.values() if node.live and node.name not in job.refused)
+    return any(node.could_run(job.spec) for node in nodes)
 
 
 def _slow(state: State, job: Job, wall: float) -> Iterator[ev.SecondAttempt]:

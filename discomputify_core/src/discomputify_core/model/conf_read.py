@@ -23,6 +23,8 @@ from discomputify_core.model.conf_kinds import shown
 #: Section -> the attrs class that describes it, of each plugin that was loaded; None where it has no options.
 Options = Mapping[str, type | None]
 
+#: So many signs of life have to fit into a lease: one of them may be late.
+BEATS = 3
 #: Keys that say where the services are.
 SERVICES = ("FTP_NODE", "QUERY_NODE", "MASTER_NODE", "FTP_PORT", "QUERY_PORT", "MASTER_PORT", "COMPUTING_PORT")
 
@@ -168,6 +170,14 @@ def _between(conf: Conf, wrong: frozenset[str]) -> list[Problem]:
                 "OUTPUT_PATH",
                 f"expected a folder that does not hold INPUT_PATH ({conf.input_path!r}), got {conf.output_path!r}: "
                 "outputs are never uploaded, so no part would see its inputs",
+            )
+        )
+    if wrong.isdisjoint(("BEAT", "LEASE")) and conf.lease < BEATS * conf.beat:
+        found.append(
+            Problem(
+                "LEASE",
+                f"expected at least {BEATS} times BEAT ({conf.beat:g} s), got {conf.lease:g} s: a node that is well "
+                "would be given up between two signs of life",
             )
         )
     if not wrong.isdisjoint(SERVICES):
