@@ -145,6 +145,9 @@ def test_the_master_dies_before_it_hears_of_a_commit(cluster: Cluster, ways: Way
 
 def test_the_master_dies_before_its_acknowledgement_arrives(cluster: Cluster, ways: Ways, there: Path) -> None:
     submit = hold(cluster, there, 2, "unsaid")
+    until(lambda: cluster.status("unsaid")["parts"]["running"] == 2)
+    # Accepted once all before it is written down: the node has been told by then that its parts are known to run.
+    cluster.submit(there / "program-unsaid", "-n", 1, "--process-id", "behind", "--detach").ok()
     ways.master.stall("back")
     go_on(there)
     until(
