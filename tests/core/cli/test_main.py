@@ -186,7 +186,9 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 def test_ctrl_c_is_exit_130() -> None:
     code = (
-        "import sys, click, threading\n"
+        "import signal, sys, click, threading\n"
+        # These tests may run where SIGINT is ignored, as it is for a shell's background commands.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from discomputify_core.cli import main as m\n"
         "@click.command()\n"
         "def linger():\n"
