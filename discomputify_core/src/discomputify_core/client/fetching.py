@@ -107,8 +107,12 @@ class Fetching:
             after = found.next
 
     async def _mend(self) -> None:
-        """Where parts that were done had to start again, meanwhile or before: leave nothing that does not count."""
-        if not (await self._now()).generation:
+        """Where parts that were done had to start again, meanwhile or before: leave nothing that does not count.
+
+        And bring what is lacking: a master that lost some of what it had written down counts positions anew.
+        """
+        seen = await self._now()
+        if not seen.generation and len(self._have) >= seen.parts.done:
             return
         done: set[int] = set()
         after = 0

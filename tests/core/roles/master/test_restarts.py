@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,69 @@ def test_a_submission_is_known_once_it_was_answered_and_asked_again_is_the_same_
             await again(cluster, master, folder)
             await submit(cluster, "job")
             assert [job.process_id for job in await cluster.client().jobs()] == ["job"]
+
+    run(main())
+
+
+def test_outputs_that_count_are_told_once_that_is_written_down(
+    small: Small, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, go, waiting = os.fsync, threading.Event(), threading.Event()
+    go.set()
+
+    def held(file: int) -> None:
+        if not go.is_set():
+            waiting.set()
+        go.wait(20.0)
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", held)
+
+    async def main() -> None:
+        async with small() as cluster:
+            await cluster.master(journal=Journal(folder))
+            node, client = await fake(cluster, slots=2), cluster.client()
+            await submit(cluster, "job", 2)
+            first, _ = await node.told(2)
+            about = {"process_id": "job"}
+            await client._master.call("job.status", about, timeout=20)
+            go.clear()
+            try:
+                reporting = asyncio.ensure_future(node.done(first))
+                await until(waiting.is_set)
+                asking = asyncio.ensure_future(client._master.call("job.outputs", about, timeout=20))
+                await asyncio.sleep(0)
+                # What is asked behind it is answered: that one part is done is known, and may still be lost.
+                assert (await client._master.call("job.status", about, timeout=20)).data["parts"]["done"] == 1
+                assert not asking.done()
+            finally:
+                go.set()
+            assert len((await asking).data["outputs"]) == 1
+            await reporting
+
+    run(main())
+
+
+def test_answers_do_not_wait_for_a_disk_that_stays_full(
+    small: Small, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with small() as cluster:
+            master = await cluster.master(journal=Journal(folder))
+            node, client = await fake(cluster, slots=2), cluster.client()
+            await submit(cluster, "job", 2)
+            first, _ = await node.told(2)
+
+            def full(file: int) -> None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            monkeypatch.setattr(os, "fsync", full)
+            reporting = asyncio.ensure_future(node.done(first))
+            await until(lambda: bool(master.journal_fault))
+            reply = await client._master.call("job.outputs", {"process_id": "job"}, timeout=20)
+            assert len(reply.data["outputs"]) == 1
+            monkeypatch.undo()
+            await reporting
 
     run(main())
 

@@ -125,6 +125,11 @@ class _Desk:
         fault = self._master.journal_fault
         return (fault[:MAX_TEXT],) if fault else ()
 
+    async def _lasting(self, reply: Reply) -> Reply:
+        """*reply*, once what it tells is written down: a master that begins again must not tell it otherwise."""
+        await self._master.written()
+        return reply
+
     async def status(self, asked: Asked) -> Reply:
         return self._status(self._job(asked))
 
@@ -145,17 +150,19 @@ class _Desk:
             return job.version > watch.seen or job.ended
 
         await self._master.watchers.until(watch.process_id, changed, min(watch.timeout, MAX_WATCH))
-        return self._status(cluster.job(watch.process_id))
+        return await self._lasting(self._status(cluster.job(watch.process_id)))
 
     async def outputs(self, asked: Asked) -> Reply:
         wanted = from_plain(asked.data, OutputsAsked)
         job = self._master.cluster.job(wanted.process_id)
-        return Reply(to_plain(report.outputs(job, wanted.after, min(max(wanted.limit, 1), MAX_OUTPUTS))))
+        found = report.outputs(job, wanted.after, min(max(wanted.limit, 1), MAX_OUTPUTS))
+        return await self._lasting(Reply(to_plain(found)))
 
     async def failed(self, asked: Asked) -> Reply:
         wanted = from_plain(asked.data, OutputsAsked)
         job = self._master.cluster.job(wanted.process_id)
-        return Reply(to_plain(report.failed(job, wanted.after, min(max(wanted.limit, 1), MAX_OUTPUTS))))
+        found = report.failed(job, wanted.after, min(max(wanted.limit, 1), MAX_OUTPUTS))
+        return await self._lasting(Reply(to_plain(found)))
 
     async def attempts(self, asked: Asked) -> Reply:
         about = from_plain(asked.data, AboutJob)

@@ -7,6 +7,7 @@ are in for_nodes.py, for_clients.py and old_clients.py.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -15,6 +16,7 @@ from discomputify_core import __version__
 from discomputify_core.cluster.machine import Cluster, Settings
 from discomputify_core.edge import clock
 from discomputify_core.edge.calls import Peer
+from discomputify_core.edge.deadline import within
 from discomputify_core.edge.serving import Server
 from discomputify_core.errors import (
     BadInput,
@@ -71,6 +73,8 @@ MOST_FAULTS = 20
 STORE_LOOK = 10.0
 #: Seconds between two tries to ask a store that does not answer.
 STORE_AGAIN = 2.0
+#: Seconds for which an answer waits for what it tells to be written down.
+WRITTEN = 5.0
 
 
 class MasterNode:
@@ -209,6 +213,12 @@ class MasterNode:
         """Wait until all that happened so far is written down: what is acknowledged has to survive."""
         if self.journal is not None:
             await self.journal.settled()
+
+    async def written(self) -> None:
+        """As :meth:`settled`, for what is told and not acknowledged: not for ever while the disk is full or slow."""
+        if self.journal is not None and not self.journal.fault:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await within(WRITTEN, self.journal.settled())
 
     async def close(self) -> None:
         """Stop serving. Parts run on; another master goes on where this one ended, if it wrote that down."""
